@@ -1,0 +1,118 @@
+//! What a request carries to say who sends it: a user's access token, or another server's name.
+//!
+//! A token is held only while its request is looked at; it is never stored, logged or formatted. Not here: whose an
+//! opaque token is, which only Synapse knows.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::HeaderMap;
+
+use crate::query::query_value;
+use http::header::AUTHORIZATION;
+
+/// An access token as the client sent it. Its `Debug` never shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken<'request>(Cow<'request, str>);
+
+impl<'request> AccessToken<'request> {
+    /// The token of a request: from the `Authorization` header, else from the query's `access_token`. `None` if there
+    /// is none. Synapse refuses a request with both; which one is taken here then does not matter, because the token
+    /// only chooses a process.
+    pub fn of_request(headers: &'request HeaderMap, query: Option<&'request str>) -> Option<Self> {
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let value = value.to_str().ok()?;
+            return value.strip_prefix("Bearer ").map(|token| AccessToken(Cow::Borrowed(token)));
+        }
+        query_value(query?, "access_token").map(AccessToken)
+    }
+
+    /// What requests of one user have in common: the user in the token where the token names it, else the token.
+    pub fn user_key(&self) -> &[u8] {
+        self.encoded_user().unwrap_or(&self.0).as_bytes()
+    }
+
+    /// The user's localpart as it stands in a token that Synapse made, still in unpadded base64. A token is
+    /// `syt_<localpart>_<random>_<checksum>` (Synapse, `handlers/auth.py`, `generate_access_token`).
+    fn encoded_user(&self) -> Option<&str> {
+        let rest = self.0.strip_prefix("syt_")?;
+        let (user, rest) = rest.split_once('_')?;
+        (!user.is_empty() && rest.contains('_')).then_some(user)
+    }
+}
+
+impl fmt::Debug for AccessToken<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("AccessToken(…)")
+    }
+}
+
+/// The server that a federation request says it comes from: the `origin` of its `X-Matrix` authorization, with or
+/// without quotes (Matrix server-server API, "Request Authentication").
+pub fn origin(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, parameters) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("X-Matrix") {
+        return None;
+    }
+    parameters.split(',').find_map(|parameter| {
+        let (name, value) = parameter.trim().split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        (name.trim().eq_ignore_ascii_case("origin") && !value.is_empty()).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(header: Option<&str>, query: Option<&str>) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert(AUTHORIZATION, header.parse().unwrap());
+        }
+        let token = AccessToken::of_request(&headers, query)?;
+        Some(String::from_utf8(token.user_key().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_key_is_the_user_where_the_token_names_it() {
+        let table = [
+            (Some("Bearer syt_YWxpY2U_random_0sum"), None, Some("YWxpY2U")),
+            (Some("Bearer syt_YWxpY2U_other_1sum"), None, Some("YWxpY2U")),
+            (None, Some("access_token=syt_YWxpY2U_random_0sum"), Some("YWxpY2U")),
+            (None, Some("a=b&access%5Ftoken=opaque%21"), Some("opaque!")),
+            (Some("Bearer mct_opaque"), None, Some("mct_opaque")),
+            (Some("Bearer syt_"), None, Some("syt_")),
+            (Some("Bearer syt__x_y"), None, Some("syt__x_y")),
+            (Some("Basic abc"), None, None),
+            (None, Some("since=s1"), None),
+            (None, None, None),
+        ];
+        for (header, query, expected) in table {
+            assert_eq!(key(header, query).as_deref(), expected, "{header:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_show_itself() {
+        assert_eq!(format!("{:?}", AccessToken(Cow::Borrowed("secret"))), "AccessToken(…)");
+    }
+
+    #[test]
+    fn origins_are_read_as_the_specification_writes_them() {
+        let table = [
+            (r#"X-Matrix origin="a.example",destination="b.example",key="ed25519:1",sig="x""#, Some("a.example")),
+            ("X-Matrix origin=a.example,key=\"ed25519:1\",sig=\"x\"", Some("a.example")),
+            ("x-matrix  destination=\"b\" , origin=\"a.example:8448\"", Some("a.example:8448")),
+            ("X-Matrix key=\"ed25519:1\"", None),
+            ("X-Matrix origin=\"\"", None),
+            ("Bearer origin=a", None),
+            ("X-Matrix", None),
+        ];
+        for (value, expected) in table {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(origin(&headers), expected, "{value}");
+        }
+    }
+}

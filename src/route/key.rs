@@ -1,0 +1,59 @@
+//! The balancing key of a request: a number that is equal for requests that belong together.
+//!
+//! Keys are made of decoded bytes, so that every percent-encoding of a room id gives the same key. They are stable
+//! across processes and versions of dendron: several edges in front of one Synapse choose alike.
+
+use http::HeaderMap;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::credentials::{AccessToken, origin};
+use crate::endpoint::{Endpoint, segment};
+
+use super::rules::KeyKind;
+
+/// A balancing key. It says which requests belong together and nothing else about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of some bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Key(xxh3_64(bytes))
+    }
+
+    /// This key's rank for somebody who is known by `seed`: the process with the highest rank serves the key
+    /// (rendezvous hashing), so that one that comes or goes moves only its own share.
+    pub fn rank(self, seed: u64) -> u64 {
+        xxh3_64_with_seed(&self.0.to_le_bytes(), seed)
+    }
+}
+
+/// The key of a request, or `None` where the class has none or the request does not carry one.
+pub fn key_of(kind: KeyKind, endpoint: &Endpoint, path: &str, query: Option<&str>, headers: &HeaderMap) -> Option<Key> {
+    match kind {
+        KeyKind::LeastBusy => None,
+        KeyKind::User => AccessToken::of_request(headers, query).map(|token| Key::of_bytes(token.user_key())),
+        KeyKind::Origin => origin(headers).map(|origin| Key::of_bytes(origin.as_bytes())),
+        KeyKind::Room | KeyKind::Media => {
+            let text = endpoint.subject.span()?.of(path);
+            Some(Key::of_bytes(&segment::decoded(text)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_spread_keys_evenly() {
+        let seeds = ["a", "b", "c", "d"].map(|name| xxh3_64(name.as_bytes()));
+        let mut shares = [0_u32; 4];
+        for number in 0..10_000_u32 {
+            let key = Key::of_bytes(&number.to_le_bytes());
+            let best = (0..4).max_by_key(|place| key.rank(seeds[*place])).unwrap();
+            shares[best] += 1;
+        }
+        assert!(shares.iter().all(|share| (2_300..2_700).contains(share)), "{shares:?}");
+    }
+}

@@ -1,0 +1,358 @@
+//! Every metric, in one table: [`TABLE`] gives name, kind, help and labels; [`Metrics`] holds the handles.
+//!
+//! Labels are bounded by the configuration and by the table of endpoints: classes, pools, processes, codes. Never a
+//! user, a room or a server. Handles that a request touches are looked up once and kept in arrays, because a look-up
+//! by label costs several times the increment.
+//!
+//! Whatever is known elsewhere (health, requests in flight, restarts) is read at the time of a scrape by the admin
+//! listener, so that nothing is counted twice.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::endpoint::Class;
+use crate::exchange::{AnsweredBy, Exchange};
+
+/// A metric's row: name, help, labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The name, ending in its base unit.
+    pub name: &'static str,
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+const fn row(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Row {
+    Row { name, help, labels }
+}
+
+const REQUESTS: Row = row(
+    "dendron_requests_total",
+    "Requests by class, method, status code and who answered.",
+    &["class", "method", "code", "answered_by"],
+);
+const DURATION: Row = row(
+    "dendron_request_duration_seconds",
+    "From a request's head until its answer was sent, without long-polls.",
+    &["class"],
+);
+const POLL_DURATION: Row = row(
+    "dendron_sync_duration_seconds",
+    "From a sync's head until its answer was sent; long-polls wait here, so they are kept apart.",
+    &["class"],
+);
+const CONNECT: Row =
+    row("dendron_upstream_connect_seconds", "From choosing a process until a connection to it stood.", &["pool"]);
+const FIRST_BYTE: Row = row(
+    "dendron_upstream_first_byte_seconds",
+    "From a connection to the answer's head, without long-polls.",
+    &["pool"],
+);
+const RETRIES: Row =
+    row("dendron_upstream_retries_total", "Requests that were sent on again after a failure.", &["pool"]);
+const IN_FLIGHT: Row =
+    row("dendron_in_flight_requests", "Requests being answered by a process right now.", &["pool", "process"]);
+const QUEUED: Row = row(
+    "dendron_queued_requests",
+    "Requests waiting for a process that has as many in flight as it may have.",
+    &["pool", "process"],
+);
+const HEALTHY: Row =
+    row("dendron_process_healthy", "1 while the health checks of a process succeed, else 0.", &["pool", "process"]);
+const PROCESS_REQUESTS: Row =
+    row("dendron_process_requests_total", "Requests sent to a process, by whatever pool.", &["process"]);
+const CONNECTIONS: Row = row("dendron_connections", "Client connections that are open.", &[]);
+const ACCEPTED: Row = row("dendron_connections_accepted_total", "Client connections ever accepted.", &[]);
+const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
+const DESCRIPTORS_LIMIT: Row = row("dendron_descriptors_limit", "The most file descriptors that may be open.", &[]);
+const MEMORY: Row = row("dendron_resident_memory_bytes", "Resident memory of the process.", &[]);
+const CERTIFICATE: Row = row(
+    "dendron_certificate_expiry_timestamp_seconds",
+    "When a listener's certificate expires, as a Unix time.",
+    &["listener"],
+);
+const SUPERVISED: Row = row("dendron_supervised_up", "1 while a process that dendron started is ready.", &["process"]);
+const RESTARTS: Row = row(
+    "dendron_supervised_restarts_total",
+    "How often a process that dendron started was started again.",
+    &["process"],
+);
+const LOG_DROPPED: Row = row(
+    "dendron_access_log_dropped_total",
+    "Lines of the access log that were dropped because the log could not be written fast enough.",
+    &[],
+);
+const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
+const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
+
+/// Every metric that there is.
+pub const TABLE: [Row; 21] = [
+    REQUESTS,
+    DURATION,
+    POLL_DURATION,
+    CONNECT,
+    FIRST_BYTE,
+    RETRIES,
+    IN_FLIGHT,
+    QUEUED,
+    HEALTHY,
+    PROCESS_REQUESTS,
+    CONNECTIONS,
+    ACCEPTED,
+    DESCRIPTORS,
+    DESCRIPTORS_LIMIT,
+    MEMORY,
+    CERTIFICATE,
+    SUPERVISED,
+    RESTARTS,
+    LOG_DROPPED,
+    START,
+    BUILD,
+];
+
+/// Upper bounds for what should take milliseconds, up to what a slow join takes.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+/// Upper bounds for long-polls, close around the 30 s that clients ask for.
+const POLL_BUCKETS: [f64; 11] = [0.01, 0.05, 0.25, 1.0, 5.0, 10.0, 20.0, 29.5, 30.5, 60.0, 120.0];
+/// The methods that Matrix knows; another one is counted as `other`.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "other"];
+/// The codes that are counted by name; another one is counted by its hundred, for instance `4xx`.
+const CODES: [u16; 20] =
+    [0, 200, 201, 204, 206, 302, 304, 400, 401, 403, 404, 405, 408, 413, 429, 431, 500, 502, 503, 504];
+const CODE_LABELS: usize = CODES.len() + 6;
+
+/// The handles of every metric, in a registry of their own.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    /// `requests` by class, method, code and answerer, filled as they occur.
+    requests_by_place: Box<[OnceLock<IntCounter>]>,
+    /// Request durations by class; long-polls have a metric of their own.
+    durations: Box<[Histogram]>,
+    connect: HistogramVec,
+    first_byte: HistogramVec,
+    retries: IntCounterVec,
+    /// Client connections that are open.
+    pub connections: IntGauge,
+    /// Client connections ever accepted.
+    pub connections_accepted: IntCounter,
+    /// Lines of the access log that were dropped.
+    pub access_log_dropped: IntCounter,
+    /// What is read at the time of a scrape.
+    pub at_scrape: AtScrape,
+}
+
+/// The metrics that the admin listener sets from what it finds at the time of a scrape.
+pub struct AtScrape {
+    /// Requests in flight, by pool and process.
+    pub in_flight: IntGaugeVec,
+    /// Requests waiting, by pool and process.
+    pub queued: IntGaugeVec,
+    /// Health, by pool and process.
+    pub healthy: IntGaugeVec,
+    /// Requests ever sent, by process.
+    pub process_requests: IntCounterVec,
+    /// Open descriptors.
+    pub descriptors: IntGauge,
+    /// The limit of open descriptors.
+    pub descriptors_limit: IntGauge,
+    /// Resident memory, in bytes.
+    pub memory: IntGauge,
+    /// When certificates expire, by listener, as Unix time.
+    pub certificate_expiry: IntGaugeVec,
+    /// Readiness of supervised processes.
+    pub supervised: IntGaugeVec,
+    /// Restarts of supervised processes.
+    pub restarts: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every metric. `started` is the Unix time of the start, in seconds.
+    ///
+    /// # Errors
+    ///
+    /// What the registry says of a row that it does not take; the tests show that it takes them all.
+    pub fn new(started: i64) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let makes = Maker { registry: &registry };
+        let duration = makes.histogram(DURATION, &BUCKETS)?;
+        let poll_duration = makes.histogram(POLL_DURATION, &POLL_BUCKETS)?;
+        let durations = Class::ALL.iter().map(|class| {
+            let metric = if is_poll(*class) { &poll_duration } else { &duration };
+            metric.with_label_values(&[class.name()])
+        });
+        let places = Class::ALL.len() * METHODS.len() * CODE_LABELS * ANSWERERS.len();
+        makes.gauges(START)?.with_label_values::<&str>(&[]).set(started);
+        makes.gauges(BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Metrics {
+            requests: makes.counters(REQUESTS)?,
+            requests_by_place: (0..places).map(|_| OnceLock::new()).collect(),
+            durations: durations.collect(),
+            connect: makes.histogram(CONNECT, &BUCKETS)?,
+            first_byte: makes.histogram(FIRST_BYTE, &BUCKETS)?,
+            retries: makes.counters(RETRIES)?,
+            connections: makes.gauges(CONNECTIONS)?.with_label_values::<&str>(&[]),
+            connections_accepted: makes.counters(ACCEPTED)?.with_label_values::<&str>(&[]),
+            access_log_dropped: makes.counters(LOG_DROPPED)?.with_label_values::<&str>(&[]),
+            at_scrape: AtScrape {
+                in_flight: makes.gauges(IN_FLIGHT)?,
+                queued: makes.gauges(QUEUED)?,
+                healthy: makes.gauges(HEALTHY)?,
+                process_requests: makes.counters(PROCESS_REQUESTS)?,
+                descriptors: makes.gauges(DESCRIPTORS)?.with_label_values::<&str>(&[]),
+                descriptors_limit: makes.gauges(DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
+                memory: makes.gauges(MEMORY)?.with_label_values::<&str>(&[]),
+                certificate_expiry: makes.gauges(CERTIFICATE)?,
+                supervised: makes.gauges(SUPERVISED)?,
+                restarts: makes.counters(RESTARTS)?,
+            },
+            registry,
+        })
+    }
+
+    /// Counts a request that has ended after `total`.
+    pub fn count(&self, exchange: &Exchange, method: &str, total: Duration) {
+        let class = exchange.endpoint.class;
+        let method = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
+        let code = code_place(exchange.status);
+        let answerer = exchange.answered_by as usize;
+        let place = ((class.index() * METHODS.len() + method) * CODE_LABELS + code) * ANSWERERS.len() + answerer;
+        if let Some(slot) = self.requests_by_place.get(place) {
+            let counter = slot.get_or_init(|| {
+                let labels = [class.name(), METHODS[method], &code_label(code), ANSWERERS[answerer].name()];
+                self.requests.with_label_values(&labels)
+            });
+            counter.inc();
+        }
+        if let Some(histogram) = self.durations.get(class.index()) {
+            histogram.observe(total.as_secs_f64());
+        }
+        let Some(pool) = exchange.pool.as_deref() else { return };
+        if exchange.retries > 0 {
+            self.retries.with_label_values(&[pool]).inc_by(exchange.retries.into());
+        }
+        if let (Some(connected), Some(waited)) = (exchange.connected, exchange.waited) {
+            self.connect.with_label_values(&[pool]).observe(connected.saturating_sub(waited).as_secs_f64());
+            if let (Some(first_byte), false) = (exchange.first_byte, is_poll(class)) {
+                let answering = first_byte.saturating_sub(connected);
+                self.first_byte.with_label_values(&[pool]).observe(answering.as_secs_f64());
+            }
+        }
+    }
+
+    /// Everything in Prometheus's text format.
+    ///
+    /// # Errors
+    ///
+    /// What the encoder says; it does not fail on metrics of this table.
+    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+const ANSWERERS: [AnsweredBy; 3] = [AnsweredBy::Nobody, AnsweredBy::Synapse, AnsweredBy::Edge];
+
+/// Whether a class waits by design, so that its durations say nothing about speed.
+fn is_poll(class: Class) -> bool {
+    matches!(class, Class::Sync | Class::SlidingSync)
+}
+
+fn code_place(status: u16) -> usize {
+    let named = CODES.iter().position(|code| *code == status);
+    named.unwrap_or_else(|| CODES.len() + usize::from(status / 100).min(5))
+}
+
+fn code_label(place: usize) -> String {
+    match CODES.get(place) {
+        Some(code) => code.to_string(),
+        None => format!("{}xx", place - CODES.len()),
+    }
+}
+
+/// Makes a metric of a row and registers it.
+struct Maker<'registry> {
+    registry: &'registry Registry,
+}
+
+impl Maker<'_> {
+    fn counters(&self, row: Row) -> Result<IntCounterVec, prometheus::Error> {
+        let metric = IntCounterVec::new(Opts::new(row.name, row.help), row.labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauges(&self, row: Row) -> Result<IntGaugeVec, prometheus::Error> {
+        let metric = IntGaugeVec::new(Opts::new(row.name, row.help), row.labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, row: Row, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(row.name, row.help).buckets(buckets.to_vec());
+        let metric = HistogramVec::new(options, row.labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::endpoint::{Endpoint, Subject};
+    use crate::exchange::RequestId;
+
+    fn exchange(class: Class, status: u16) -> Exchange {
+        let endpoint = Endpoint { class, label: "/label", subject: Subject::None };
+        let mut exchange = Exchange::new(Instant::now(), RequestId::Made { process: 1, number: 1 }, endpoint, None);
+        exchange.status = status;
+        exchange.answered_by = AnsweredBy::Synapse;
+        exchange.pool = Some("main".into());
+        exchange
+    }
+
+    #[test]
+    fn requests_are_counted_by_class_method_code_and_answerer() {
+        let metrics = Metrics::new(0).unwrap();
+        metrics.count(&exchange(Class::Login, 200), "POST", Duration::from_millis(3));
+        metrics.count(&exchange(Class::Login, 200), "POST", Duration::from_millis(3));
+        metrics.count(&exchange(Class::Sync, 418), "BREW", Duration::from_secs(30));
+        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+        for line in [
+            r#"dendron_requests_total{answered_by="synapse",class="login",code="200",method="POST"} 2"#,
+            r#"dendron_requests_total{answered_by="synapse",class="sync",code="4xx",method="other"} 1"#,
+            r#"dendron_request_duration_seconds_count{class="login"} 2"#,
+            r#"dendron_sync_duration_seconds_bucket{class="sync",le="30.5"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_place_and_a_bounded_label() {
+        for status in 0..=u16::MAX {
+            assert!(code_place(status) < CODE_LABELS, "{status}");
+        }
+        assert_eq!(code_label(code_place(502)), "502");
+        assert_eq!(code_label(code_place(299)), "2xx");
+        assert_eq!(code_label(code_place(999)), "5xx");
+    }
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for row in &TABLE {
+            assert!(row.name.starts_with("dendron_"), "{}", row.name);
+            assert!(row.help.ends_with('.'), "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Answers that need no Synapse. Each part answers or hands the request on; the order of the lines in [`answer`] is the
+//! order in which they are asked.
+//!
+//! - [`private`]: paths that are not offered on the listener.
+//!
+//! Not here yet: login, syncs and the near-static endpoints, which are all forwarded.
+
+pub mod private;
+
+use crate::endpoint::Class;
+use crate::exchange::Ended;
+use crate::reply::Reply;
+
+pub use private::Offer;
+
+/// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
+pub fn answer(class: Class, offer: Offer) -> Option<(Reply, Ended)> {
+    private::answer(class, offer)
+}

@@ -1,0 +1,89 @@
+//! What is changed in a request's head on its way to Synapse: who the client is, how it came, and its name.
+//!
+//! The request target, `Host` and everything else stay as they came: federation signatures cover the target.
+
+use http::HeaderName;
+use pingora_core::Result;
+use pingora_http::RequestHeader;
+
+use crate::exchange::Exchange;
+
+/// The header that carries a request's name, as `request_id_header` of a Synapse listener can read it.
+pub(super) const X_REQUEST_ID: &str = "x-request-id";
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Headers by which proxies describe a client. Whatever came in them is the word of a stranger, so it ends here.
+const DESCRIPTIONS: [&str; 9] = [
+    X_FORWARDED_FOR,
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-forwarded-prefix",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+];
+
+/// Rewrites the head for Synapse. `encrypted` says whether the client's connection to dendron is; `trusted`, whether
+/// the peer is a proxy whose word is taken on that.
+pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypted: bool, trusted: bool) -> Result<()> {
+    let told = request.headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok());
+    let told_https = trusted && told.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+    let scheme = if encrypted || told_https { "https" } else { "http" };
+    for name in DESCRIPTIONS {
+        request.remove_header(&HeaderName::from_static(name));
+    }
+    if let Some(client) = exchange.client {
+        request.insert_header(X_FORWARDED_FOR, client.to_string())?;
+    }
+    request.insert_header(X_FORWARDED_PROTO, scheme)?;
+    request.insert_header(X_REQUEST_ID, exchange.request_id.to_string())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::endpoint::{Class, Endpoint, Subject};
+    use crate::exchange::RequestId;
+
+    fn forwarded(headers: &[(&'static str, &'static str)], client: Option<IpAddr>, trusted: bool) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/_matrix/client/versions", None).unwrap();
+        for (name, value) in headers {
+            request.append_header(*name, *value).unwrap();
+        }
+        let endpoint = Endpoint { class: Class::ClientRead, label: "", subject: Subject::None };
+        let exchange = Exchange::new(Instant::now(), RequestId::Made { process: 1, number: 2 }, endpoint, client);
+        rewrite(&mut request, &exchange, false, trusted).unwrap();
+        request
+    }
+
+    #[test]
+    fn exactly_one_address_reaches_synapse() {
+        let headers = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "7.7.7.7"), ("X-Real-IP", "6.6.6.6")];
+        let request = forwarded(&headers, Some("192.0.2.1".parse().unwrap()), false);
+        let values: Vec<_> = request.headers.get_all(X_FORWARDED_FOR).iter().collect();
+        assert_eq!(values, ["192.0.2.1"]);
+        assert!(!request.headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_that_the_client_came_by_https() {
+        let headers = [("X-Forwarded-Proto", "https"), ("Forwarded", "for=6.6.6.6;proto=https")];
+        let scheme = |trusted| forwarded(&headers, None, trusted).headers[X_FORWARDED_PROTO].clone();
+        assert_eq!(scheme(false), "http");
+        assert_eq!(scheme(true), "https");
+        assert!(!forwarded(&headers, None, true).headers.contains_key("forwarded"));
+    }
+
+    #[test]
+    fn the_request_is_named() {
+        assert_eq!(forwarded(&[("X-Request-Id", "mine")], None, false).headers[X_REQUEST_ID], "00000001-2");
+    }
+}

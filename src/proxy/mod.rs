@@ -1,0 +1,336 @@
+//! `impl ProxyHttp`: one short method a phase, each a call into the modules that decide.
+//!
+//! - `forward`: what is changed in a request's head on its way to Synapse.
+//! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
+//!
+//! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
+
+mod failure;
+mod forward;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use http::Version;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::answer::{self, Offer};
+use crate::client_address::TrustedProxies;
+use crate::endpoint::{Class, Endpoint, Endpoints, Subject};
+use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
+use crate::observe::{AccessLog, Metrics};
+use crate::reply::{Failure, Reply};
+use crate::route::{Routes, key, poll_timeout};
+use crate::upstream::{Lease, Pools, Tried};
+
+/// How long a client's connection may stand idle between two requests, in seconds.
+const CLIENT_IDLE_SECONDS: u64 = 300;
+/// How long a client may be silent while it sends a body, or not take what it is sent.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What every listener's proxy shares. Built once, by `server`.
+pub struct Parts {
+    /// The table of endpoints.
+    pub endpoints: Endpoints,
+    /// Where each class goes.
+    pub routes: Routes,
+    /// Synapse's processes.
+    pub pools: Pools,
+    /// The proxies in front of dendron.
+    pub trusted: TrustedProxies,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// The names of requests.
+    pub request_ids: RequestIds,
+}
+
+/// Gives every request a name.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Names that begin with a number which tells this run from others.
+    pub fn new(process: u32) -> Self {
+        RequestIds { process, next: AtomicU64::new(1) }
+    }
+
+    fn make(&self) -> RequestId {
+        RequestId::Made { process: self.process, number: self.next.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// The proxy of the listeners that make the same offer. It can be added to any Pingora server.
+#[derive(Clone)]
+pub struct Edge {
+    parts: Arc<Parts>,
+    offer: Offer,
+}
+
+/// What Pingora carries through a request's phases.
+pub struct Context {
+    exchange: Exchange,
+    /// The request's place at the process that it was sent to.
+    lease: Option<Lease>,
+    tried: Tried,
+    /// Set when a request is to be sent again to the very process that it was at.
+    again: bool,
+    /// Set where dendron itself knows why a request fails; else the Pingora error tells.
+    failure: Option<Failure>,
+}
+
+impl Edge {
+    /// A proxy that makes this offer.
+    pub fn new(parts: Arc<Parts>, offer: Offer) -> Self {
+        Edge { parts, offer }
+    }
+
+    fn describe(&self, session: &Session, exchange: &mut Exchange) {
+        let head = session.req_header();
+        let peer = peer_address(session);
+        exchange.started = Instant::now();
+        exchange.client = self.parts.trusted.client(peer, &head.headers);
+        exchange.endpoint = self.parts.endpoints.classify(&head.method, head.uri.path(), head.uri.query());
+        if self.parts.trusted.trusts(peer)
+            && let Some(given) = head.headers.get(forward::X_REQUEST_ID).and_then(|value| value.to_str().ok())
+            && let Some(request_id) = RequestId::given(given)
+        {
+            exchange.request_id = request_id;
+        }
+    }
+
+    /// The process for this try, as Pingora takes it.
+    async fn peer(&self, session: &Session, context: &mut Context) -> Result<Box<HttpPeer>, Failure> {
+        let patience = self.lease(session, context).await?;
+        let backend = context.lease.as_ref().ok_or(Failure::Internal)?.backend();
+        if let Some(peer) = backend.peer(patience) {
+            return Ok(peer);
+        }
+        // The first request may come before the first health check has resolved the host's name.
+        backend.resolve().await.map_err(|_| Failure::Unreachable)?;
+        backend.peer(patience).ok_or(Failure::Unreachable)
+    }
+
+    /// Chooses the process for this try; returns how long it may be silent.
+    async fn lease(&self, session: &Session, context: &mut Context) -> Result<Duration, Failure> {
+        let head = session.req_header();
+        let endpoint = context.exchange.endpoint;
+        let route = self.parts.routes.of(endpoint.class);
+        let pool = self.parts.pools.at(route.pool).ok_or(Failure::Internal)?;
+        if !std::mem::take(&mut context.again) || context.lease.is_none() {
+            let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers);
+            let backend = pool.choose(key, &mut context.tried).ok_or(Failure::Unreachable)?;
+            context.lease = None;
+            context.lease = Some(backend.lease().await.map_err(|_| Failure::Overloaded)?);
+        }
+        let exchange = &mut context.exchange;
+        // A failure is counted as a retry only where somebody is left to try.
+        exchange.retries += u32::from(exchange.backend.is_some());
+        exchange.pool = Some(Arc::clone(pool.name()));
+        exchange.backend = context.lease.as_ref().map(|lease| Arc::clone(lease.backend().name()));
+        exchange.waited = Some(exchange.started.elapsed());
+        Ok(route.patience.for_poll(poll_timeout(head.uri.query())))
+    }
+}
+
+/// The address at the other end of the connection; `None` for a unix socket.
+fn peer_address(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        let endpoint = Endpoint { class: Class::Unknown, label: "unread", subject: Subject::None };
+        Context {
+            exchange: Exchange::new(Instant::now(), self.parts.request_ids.make(), endpoint, None),
+            lease: None,
+            tried: Tried::default(),
+            again: false,
+            failure: None,
+        }
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
+        // No modules: Pingora's default one compresses, which is Synapse's business.
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        // Pipelined requests are legal; without this Pingora drops what comes while a request is in flight.
+        session.set_pipelining_enabled(true);
+        // Pingora waits without end for a second request, and has switched keep-alive off where it must stay off.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(CLIENT_IDLE_SECONDS));
+        }
+        session.set_read_timeout(Some(CLIENT_PATIENCE));
+        session.set_write_timeout(Some(CLIENT_PATIENCE));
+        self.describe(session, &mut context.exchange);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if is_hostless(session.req_header()) {
+            context.exchange.ended = Ended::BadRequest;
+            session.set_keepalive(None);
+            send(session, context, Failure::Malformed.reply()).await?;
+            return Ok(true);
+        }
+        let Some((reply, ended)) = answer::answer(context.exchange.endpoint.class, self.offer) else {
+            return Ok(false);
+        };
+        context.exchange.ended = ended;
+        send(session, context, reply).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        match self.peer(session, context).await {
+            Ok(peer) => Ok(peer),
+            Err(failure) => {
+                context.failure = Some(failure);
+                Error::e_explain(ErrorType::ConnectError, "no process of the pool can be connected to")
+            }
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.exchange.connected = Some(context.exchange.started.elapsed());
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let peer = peer_address(session);
+        let encrypted = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        let trusted = self.parts.trusted.trusts(peer);
+        forward::rewrite(request, &context.exchange, encrypted, trusted)
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        _response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.exchange.first_byte = Some(context.exchange.started.elapsed());
+        context.exchange.answered_by = AnsweredBy::Synapse;
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        _context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent, so the next process may have the request, whatever its method.
+        error.set_retry(true);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if repeatable {
+            error.retry.decide_reuse(client_reused);
+        } else {
+            error.set_retry(false);
+        }
+        if error.retry() {
+            // Synapse remembers transaction ids by process, so a repeated request must meet the same one.
+            context.again = true;
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let (failure, ended) = failure::meaning(error, context.failure);
+        context.exchange.ended = ended;
+        let can_answer = session.response_written().is_none();
+        let Some(failure) = failure.filter(|_| can_answer) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        tracing::debug!(request_id = %context.exchange.request_id, %error, "the request failed");
+        session.set_keepalive(None);
+        if send(session, context, failure.reply()).await.is_err() {
+            context.exchange.ended = Ended::ClientGone;
+        }
+        FailToProxy { error_code: failure.status().as_u16(), can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        // The access log tells it, once and in one form.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        context.lease = None;
+        let exchange = &mut context.exchange;
+        exchange.status = session.response_written().map_or(0, |response| response.status.as_u16());
+        exchange.bytes_in = session.body_bytes_read() as u64;
+        exchange.bytes_out = session.body_bytes_sent() as u64;
+        if let Some(error) = error
+            && exchange.ended == Ended::Complete
+        {
+            exchange.ended = failure::meaning(error, None).1;
+        }
+        let total = exchange.started.elapsed();
+        let method = session.req_header().method.as_str();
+        self.parts.metrics.count(exchange, method, total);
+        self.parts.access_log.write(exchange, method, total, SystemTime::now());
+    }
+}
+
+/// Whether an HTTP/1.1 request names no host, which the protocol forbids (RFC 9112, 3.2) and Pingora lets pass.
+fn is_hostless(head: &RequestHeader) -> bool {
+    head.version == Version::HTTP_11 && !head.headers.contains_key(http::header::HOST) && head.uri.host().is_none()
+}
+
+/// Sends a reply of dendron's own.
+async fn send(session: &mut Session, context: &mut Context, reply: Reply) -> Result<()> {
+    let is_head = session.req_header().method == http::Method::HEAD;
+    let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
+    for (name, value) in reply.headers {
+        response.insert_header(name, value)?;
+    }
+    response.insert_header(http::header::CONTENT_LENGTH, reply.body.len())?;
+    let is_bodiless = is_head || reply.body.is_empty();
+    session.write_response_header(Box::new(response), is_bodiless).await?;
+    if !is_bodiless {
+        session.write_response_body(Some(reply.body), true).await?;
+    }
+    context.exchange.answered_by = AnsweredBy::Edge;
+    Ok(())
+}

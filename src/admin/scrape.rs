@@ -1,0 +1,58 @@
+//! Brings the metrics up to date that are read, not counted: health, requests in flight, restarts, descriptors, memory.
+
+use rustix::process::{Resource, getrlimit};
+
+use super::Admin;
+use crate::supervise::ProcessState;
+
+/// Sets every metric of [`crate::observe::metrics::AtScrape`].
+pub(super) fn refresh(admin: &Admin) {
+    let metrics = &admin.metrics.at_scrape;
+    for pool in admin.pools.all() {
+        for backend in pool.backends() {
+            let labels = [&**pool.name(), &**backend.name()];
+            metrics.healthy.with_label_values(&labels).set(backend.is_healthy().into());
+            metrics.in_flight.with_label_values(&labels).set(as_i64(backend.in_flight()));
+            metrics.queued.with_label_values(&labels).set(as_i64(backend.queued()));
+        }
+    }
+    for backend in admin.pools.backends() {
+        let counter = metrics.process_requests.with_label_values(&[&**backend.name()]);
+        counter.inc_by(backend.requests().saturating_sub(counter.get()));
+    }
+    for (address, certificates) in &admin.certificates {
+        if let Some(expires) = certificates.expires() {
+            metrics.certificate_expiry.with_label_values(&[address.to_string()]).set(expires);
+        }
+    }
+    for process in admin.supervisor.iter().flat_map(|supervisor| supervisor.status()) {
+        let is_up = process.state == ProcessState::Ready;
+        metrics.supervised.with_label_values(&[&process.name]).set(is_up.into());
+        let restarts = metrics.restarts.with_label_values(&[&process.name]);
+        restarts.inc_by(process.restarts.saturating_sub(restarts.get()));
+    }
+    metrics.descriptors.set(open_descriptors().unwrap_or(-1));
+    metrics.descriptors_limit.set(descriptors_limit());
+    metrics.memory.set(resident_bytes().unwrap_or(-1));
+}
+
+/// The most descriptors that may be open now.
+pub(super) fn descriptors_limit() -> i64 {
+    getrlimit(Resource::Nofile).current.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+fn open_descriptors() -> Option<i64> {
+    // The listing itself holds one descriptor open.
+    i64::try_from(std::fs::read_dir("/proc/self/fd").ok()?.count()).ok().map(|count| count - 1)
+}
+
+/// The second number of `statm` is the resident set in pages.
+fn resident_bytes() -> Option<i64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: i64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * i64::try_from(rustix::param::page_size()).ok()?)
+}
+
+fn as_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

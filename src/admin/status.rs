@@ -1,0 +1,144 @@
+//! What `/ready` and `/status` say, as values.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::scrape::descriptors_limit;
+use crate::route::rules::MAIN;
+use crate::supervise::{ProcessState, ProcessStatus};
+use crate::upstream::Pools;
+
+/// The state of everything, at one time.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Dendron's version.
+    pub version: &'static str,
+    /// When it started, in RFC 3339.
+    pub started: String,
+    /// For how long it has run.
+    pub uptime_seconds: u64,
+    /// The homeserver's name, if Synapse's configuration was read.
+    pub server_name: Option<String>,
+    /// Synapse's `Server` header, as the main process last sent it.
+    pub synapse: Option<String>,
+    /// The most file descriptors that may be open.
+    pub descriptors_limit: i64,
+    /// The pools.
+    pub pools: Vec<PoolStatus>,
+    /// The processes that dendron started.
+    pub supervised: Vec<SupervisedStatus>,
+}
+
+/// One pool.
+#[derive(Debug, Serialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// Its processes.
+    pub processes: Vec<BackendStatus>,
+}
+
+/// One process of a pool.
+#[derive(Debug, Serialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Whether the health checks succeed.
+    pub healthy: bool,
+    /// Requests being answered by it.
+    pub in_flight: usize,
+    /// Requests waiting for it.
+    pub queued: usize,
+    /// Requests ever sent to it.
+    pub requests: u64,
+    /// Its `Server` header.
+    pub server: Option<String>,
+}
+
+/// One process that dendron started.
+#[derive(Debug, Serialize)]
+pub struct SupervisedStatus {
+    /// Its name.
+    pub name: String,
+    /// Its process id while it runs.
+    pub pid: Option<u32>,
+    /// What it is doing.
+    pub state: &'static str,
+    /// Since when, in RFC 3339.
+    pub since: String,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How it ended last.
+    pub last_exit: Option<String>,
+}
+
+impl Status {
+    /// Looks at everything.
+    pub fn new(
+        pools: &Pools,
+        supervised: &[ProcessStatus],
+        server_name: Option<&str>,
+        started: SystemTime,
+        now: SystemTime,
+    ) -> Self {
+        let pools: Vec<PoolStatus> = pools.all().iter().map(PoolStatus::of).collect();
+        let main = pools.iter().find(|pool| pool.name == MAIN);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started: rfc3339(started),
+            uptime_seconds: now.duration_since(started).unwrap_or_default().as_secs(),
+            server_name: server_name.map(str::to_owned),
+            synapse: main.and_then(|pool| pool.processes.iter().find_map(|process| process.server.clone())),
+            descriptors_limit: descriptors_limit(),
+            supervised: supervised.iter().map(SupervisedStatus::of).collect(),
+            pools,
+        }
+    }
+
+    /// What keeps requests from being served, a line each; empty when dendron is ready.
+    pub fn missing(&self) -> Vec<String> {
+        let main = self.pools.iter().filter(|pool| pool.name == MAIN);
+        let dead =
+            main.filter(|pool| !pool.processes.iter().any(|process| process.healthy && process.server.is_some()));
+        let dead = dead.map(|pool| format!("pool {} has no healthy process", pool.name));
+        let down = self.supervised.iter().filter(|process| process.state != ProcessState::Ready.name());
+        dead.chain(down.map(|process| format!("process {} is {}", process.name, process.state))).collect()
+    }
+}
+
+impl PoolStatus {
+    fn of(pool: &crate::upstream::Pool) -> Self {
+        let processes = pool.backends().iter().map(|backend| BackendStatus {
+            name: backend.name().to_string(),
+            address: backend.address().to_string(),
+            healthy: backend.is_healthy(),
+            in_flight: backend.in_flight(),
+            queued: backend.queued(),
+            requests: backend.requests(),
+            server: backend.server(),
+        });
+        PoolStatus { name: pool.name().to_string(), processes: processes.collect() }
+    }
+}
+
+impl SupervisedStatus {
+    fn of(process: &ProcessStatus) -> Self {
+        SupervisedStatus {
+            name: process.name.clone(),
+            pid: process.pid,
+            state: process.state.name(),
+            since: rfc3339(process.since),
+            restarts: process.restarts,
+            last_exit: process.last_exit.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,302 @@
+//! The composition root: builds every part from the checked configuration and hands it its neighbours. It alone knows
+//! them all.
+//!
+//! - [`Dendron`]: the built parts. Somebody else's Pingora server can take its proxy and its background services.
+//! - [`run`]: dendron as a program: listeners, admin, supervised processes, signals.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server, ShutdownWatch};
+use pingora_core::services::ServiceWithDependents;
+use pingora_core::services::background::{BackgroundService, background_service};
+use pingora_core::services::listening::Service;
+use pingora_proxy::http_proxy;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::admin::Admin;
+use crate::answer::Offer;
+use crate::client_address::TrustedProxies;
+use crate::config::Config;
+use crate::endpoint::Endpoints;
+use crate::listener::{Certificates, Counted, Listener, ListenerError};
+use crate::observe::logging::LoggingError;
+use crate::observe::{AccessLog, Metrics, logging};
+use crate::proxy::{Edge, Parts, RequestIds};
+use crate::route::{NoMainPool, Routes};
+use crate::supervise::{self, Supervisor};
+use crate::upstream::{Address, Limits, Pools, health};
+
+/// How often certificate files are looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
+/// How many idle connections to Synapse a listener's threads keep.
+const UPSTREAM_POOL_SIZE: usize = 1024;
+/// How long a client's HTTP/2 connection may be without a request.
+const CLIENT_H2_IDLE: Duration = Duration::from_secs(300);
+
+/// Why dendron cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// There is nobody to send requests to.
+    #[error(transparent)]
+    Routes(#[from] NoMainPool),
+    /// A metric was refused.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Logging cannot be set up.
+    #[error("cannot set up logging: {0}")]
+    Logging(#[from] LoggingError),
+    /// The access log cannot be opened.
+    #[error("cannot open the access log: {0}")]
+    AccessLog(io::Error),
+    /// Synapse's processes cannot be started.
+    #[error("cannot start Synapse: {0}")]
+    Supervise(#[from] supervise::Error),
+    /// Pingora refused its settings.
+    #[error("cannot set up the server: {0}")]
+    Pingora(Box<pingora_core::Error>),
+}
+
+/// The parts of dendron, built and joined.
+#[derive(Clone)]
+pub struct Dendron {
+    parts: Arc<Parts>,
+}
+
+impl Dendron {
+    /// Builds the parts. Nothing is opened and nothing runs yet, but for the access log.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a part cannot be built.
+    pub fn build(config: &Config) -> Result<Self, StartError> {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let metrics = Arc::new(Metrics::new(i64::try_from(started.as_secs()).unwrap_or_default())?);
+        let (pools, routes) = pools_and_routes(config)?;
+        let access_log = AccessLog::open(&config.log.access, config.log.format, metrics.access_log_dropped.clone());
+        // The low bits of the start's nanoseconds tell this run's request ids from another's.
+        let run = started.subsec_nanos() ^ std::process::id().rotate_left(16);
+        let parts = Parts {
+            endpoints: Endpoints::new(),
+            routes,
+            pools,
+            trusted: TrustedProxies::new(config.trusted_proxies.clone()),
+            access_log: access_log.map_err(StartError::AccessLog)?,
+            request_ids: RequestIds::new(run),
+            metrics,
+        };
+        Ok(Dendron { parts: Arc::new(parts) })
+    }
+
+    /// The proxy, for listeners that make this offer.
+    pub fn edge(&self, offer: Offer) -> Edge {
+        Edge::new(Arc::clone(&self.parts), offer)
+    }
+
+    /// What must run beside the proxy: health checks and the resolution of names.
+    pub fn background_services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
+        let checks = HealthChecks { pools: self.parts.pools.clone() };
+        let mut service = background_service("health checks", checks);
+        service.threads = Some(1);
+        vec![Box::new(service)]
+    }
+
+    /// The processes behind the edge.
+    pub fn pools(&self) -> &Pools {
+        &self.parts.pools
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.parts.metrics
+    }
+}
+
+/// The processes and the ways to them, without anything that serves.
+///
+/// # Errors
+///
+/// [`NoMainPool`] when there is nobody to send requests to.
+pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> {
+    let pools = Pools::new(&config.pools, config.connection_times, Limits::default());
+    let names: Vec<&str> = pools.all().iter().map(|pool| &**pool.name()).collect();
+    let routes = Routes::new(&names, &config.patience)?;
+    Ok((pools, routes))
+}
+
+/// Serves until a signal ends it. SIGINT ends it at once; SIGTERM lets requests end first, for as long as
+/// `shutdown.grace`. Processes that dendron started are stopped after the listeners.
+///
+/// # Errors
+///
+/// [`StartError`] when it cannot start; nothing is left running then.
+pub fn run(config: Config) -> Result<(), StartError> {
+    logging::start(config.log.level, config.log.format)?;
+    let descriptors = raise_descriptors_limit();
+    config.listeners.iter().chain([&config.admin]).map(Listener::probe).collect::<Result<Vec<()>, _>>()?;
+
+    let dendron = Dendron::build(&config)?;
+    let certificates = load_certificates(&config.listeners)?;
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    server.bootstrap();
+    for service in proxy_services(&dendron, &config.listeners, &certificates, &server.configuration)? {
+        server.add_boxed_service(service);
+    }
+    server.add_services(dendron.background_services());
+    let mut reloads = background_service("certificates", Reloads { certificates: certificates.clone() });
+    reloads.threads = Some(1);
+    server.add_service(reloads);
+
+    let supervisor = start_supervisor(&config)?;
+    server.add_boxed_service(admin_service(&dendron, &config, &certificates, supervisor.clone())?);
+    for listener in &config.listeners {
+        tracing::info!(address = %listener.address, tls = !listener.certificates.is_empty(), "listening");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), descriptors, "started");
+    server.run(RunArgs::default());
+    if let Some(supervisor) = supervisor {
+        supervisor.stop();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn server_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: config.threads.unwrap_or_else(cores),
+        grace_period_seconds: Some(config.shutdown_grace.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: UPSTREAM_POOL_SIZE,
+        ..ServerConf::default()
+    }
+}
+
+/// How many threads this process can have running at once.
+fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The certificates of every listener that has any.
+type CertificatesByAddress = Vec<(Address, Arc<Certificates>)>;
+
+fn load_certificates(listeners: &[Listener]) -> Result<CertificatesByAddress, StartError> {
+    let encrypted = listeners.iter().filter(|listener| !listener.certificates.is_empty());
+    let loaded = encrypted.map(|listener| {
+        let certificates = Certificates::load(listener.certificates.clone()).map_err(ListenerError::from)?;
+        Ok((listener.address.clone(), Arc::new(certificates)))
+    });
+    loaded.collect()
+}
+
+/// One service for all listeners that make the same offer: a service has threads of its own, so there should be few.
+fn proxy_services(
+    dendron: &Dendron,
+    listeners: &[Listener],
+    certificates: &CertificatesByAddress,
+    conf: &Arc<ServerConf>,
+) -> Result<Vec<Box<dyn ServiceWithDependents>>, StartError> {
+    let mut by_offer: BTreeMap<Offer, Vec<&Listener>> = BTreeMap::new();
+    for listener in listeners {
+        by_offer.entry(listener.offer).or_default().push(listener);
+    }
+    let metrics = dendron.metrics();
+    let services = by_offer.into_iter().map(|(offer, listeners)| {
+        let mut proxy = http_proxy(conf, dendron.edge(offer));
+        let mut options = pingora_core::apps::HttpServerOptions::default();
+        options.h2_idle_timeout = Some(CLIENT_H2_IDLE);
+        proxy.server_options = Some(options);
+        let counted = Counted::new(proxy, metrics.connections.clone(), metrics.connections_accepted.clone());
+        let mut service = Service::new("edge".to_owned(), counted);
+        for listener in listeners {
+            let own = certificates.iter().find(|(address, _)| *address == listener.address);
+            service.add_listener(listener.endpoint(own.map(|(_, certificates)| certificates))?);
+        }
+        Ok(Box::new(service) as Box<dyn ServiceWithDependents>)
+    });
+    services.collect()
+}
+
+fn admin_service(
+    dendron: &Dendron,
+    config: &Config,
+    certificates: &CertificatesByAddress,
+    supervisor: Option<Supervisor>,
+) -> Result<Box<dyn ServiceWithDependents>, StartError> {
+    let admin = Admin {
+        pools: dendron.pools().clone(),
+        metrics: Arc::clone(dendron.metrics()),
+        supervisor,
+        certificates: certificates.clone(),
+        server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),
+        started: SystemTime::now(),
+    };
+    let mut service = Service::new("admin".to_owned(), admin);
+    service.threads = Some(1);
+    service.add_listener(config.admin.endpoint(None)?);
+    tracing::info!(address = %config.admin.address, "admin listening");
+    Ok(Box::new(service))
+}
+
+fn start_supervisor(config: &Config) -> Result<Option<Supervisor>, StartError> {
+    let Some(plan) = config.supervise.clone() else { return Ok(None) };
+    Ok(Some(Supervisor::start(plan, supervise::launch::own_program())?))
+}
+
+/// Raises the soft limit of open files to the hard one; returns the limit now in force.
+fn raise_descriptors_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    in_force.unwrap_or(u64::MAX)
+}
+
+/// Checks every process until the server stops.
+struct HealthChecks {
+    pools: Pools,
+}
+
+#[async_trait]
+impl BackgroundService for HealthChecks {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut checks = tokio::task::JoinSet::new();
+        for backend in self.pools.backends() {
+            checks.spawn(health::watch(Arc::clone(backend)));
+        }
+        // Dropping the set ends the checks.
+        let _ = shutdown.changed().await;
+    }
+}
+
+/// Reads certificates again when their files change.
+struct Reloads {
+    certificates: CertificatesByAddress,
+}
+
+#[async_trait]
+impl BackgroundService for Reloads {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut ticks = tokio::time::interval(CERTIFICATE_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = shutdown.changed() => return,
+            }
+            for (address, certificates) in &self.certificates {
+                match certificates.reload() {
+                    Ok(true) => tracing::info!(%address, "certificates read again"),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%address, %error, "the last good certificates stay in use"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A dendron without a stack, with a configuration of the test's own: for what needs no Synapse.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use libtest_mimic::Failed;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::child::Child;
+use super::dendron;
+use super::eventually::{SOON, eventually};
+use super::http::Client;
+
+/// A folder of configuration files, removed with its last owner.
+pub struct Folder {
+    folder: TempDir,
+}
+
+/// A running dendron whose admin listener answers.
+pub struct Alone {
+    process: Child,
+    output: PathBuf,
+    admin: Client,
+}
+
+impl Folder {
+    /// A folder with these files; their names may hold folders.
+    pub fn with(files: &[(&str, &str)]) -> Result<Self, Failed> {
+        let folder = Folder { folder: tempfile::tempdir()? };
+        for (name, content) in files {
+            folder.write(name, content)?;
+        }
+        Ok(folder)
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same as a text.
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: &str) -> Result<(), Failed> {
+        let path = self.path(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        Ok(std::fs::write(path, content)?)
+    }
+}
+
+impl Alone {
+    /// Starts `dendron run` on a configuration whose admin listener has this port, and waits until it serves.
+    pub fn start(config: &Path, admin_port: u16, output: &Path) -> Result<Self, Failed> {
+        let arguments = ["run", "--config", config.to_str().unwrap_or_default()];
+        let mut process = Child::start("dendron", dendron(), &arguments, output)?;
+        let admin = Client::new(&format!("http://127.0.0.1:{admin_port}"));
+        eventually(SOON, || match admin.get("/health") {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            Ok(answer) => Err(answer.text().into()),
+            Err(_) => {
+                let said = std::fs::read_to_string(output).unwrap_or_default();
+                Err(format!("dendron runs: {}; it said:\n{said}", process.is_running()).into())
+            }
+        })?;
+        Ok(Alone { process, output: output.to_owned(), admin })
+    }
+
+    /// A client of its admin listener.
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
+    /// Stops it at once; returns all that it said.
+    pub fn stop(mut self) -> Result<String, Failed> {
+        let status = self.process.stop(Signal::INT)?;
+        let said = std::fs::read_to_string(&self.output)?;
+        if !status.success() {
+            return Err(format!("dendron ended with {status}; it said:\n{said}").into());
+        }
+        Ok(said)
+    }
+}
+
+/// Runs dendron to its end.
+pub fn run(arguments: &[&str]) -> Result<Output, Failed> {
+    Ok(Command::new(dendron()).args(arguments).output()?)
+}
+
+/// A port of loopback that nobody listens on at the moment.
+pub fn free_port() -> Result<u16, Failed> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,76 @@
+//! Tests against the real thing: the built binary before a real Synapse, PostgreSQL and Redis.
+//!
+//! The suite is one program, so that stacks are started once and shared; it stops them itself when all tests have
+//! ended. Run it with `./dev test`, which installs what it needs; a filter as in `./dev test forward` chooses tests by
+//! name.
+
+#![expect(unreachable_pub, reason = "a test program exports nothing, so the shorter word says all")]
+
+mod harness;
+
+// How dendron is told what to do, and what it says of it. These need no stack.
+mod command_line;
+// The table of endpoints against the servlets of the installed Synapse.
+mod servlets;
+// The source itself: imports, sizes, documents.
+mod tidy;
+
+// What every request goes through, on a monolith and with workers.
+mod forward;
+// Which process served a request, by Synapse's own account.
+mod who_served;
+// Metrics, health and status, read by a real Prometheus.
+mod admin;
+// Real client libraries.
+mod clients;
+// Dendron inside another Pingora server.
+mod embed;
+
+// Synapse's processes under dendron's care.
+mod supervision;
+// Two homeservers behind two dendrons.
+mod federation;
+// `./dev run` in a fresh clone.
+mod two_commands;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use harness::stacks::Stacks;
+
+/// A test: its name, and what it does with the stacks.
+type Test = (&'static str, fn(&Stacks) -> Result<(), Failed>);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One test at a time, on this thread: the stacks are shared, and the processes that tests start end with the thread
+    // that started them.
+    arguments.test_threads = Some(1);
+    let stacks = Arc::new(Stacks::default());
+    let trials = tests().into_iter().map(|(name, test)| {
+        let stacks = Arc::clone(&stacks);
+        Trial::test(name, move || test(&stacks))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(stacks);
+    conclusion.exit_code()
+}
+
+fn tests() -> Vec<Test> {
+    let suites: [&[Test]; 11] = [
+        tidy::TESTS,
+        command_line::TESTS,
+        servlets::TESTS,
+        forward::TESTS,
+        who_served::TESTS,
+        admin::TESTS,
+        clients::TESTS,
+        embed::TESTS,
+        supervision::TESTS,
+        federation::TESTS,
+        two_commands::TESTS,
+    ];
+    suites.concat()
+}

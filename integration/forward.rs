@@ -1,5 +1,6 @@
 //! What every request goes through: forwarded whole, told who the client is, answered in time, failed in Matrix's words.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -7,12 +8,13 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::Test;
+use crate::harness::child::Child;
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::{Client, raw_tcp, raw_unix};
 use crate::harness::matrix::{User, encoded, expect_ok};
 use crate::harness::stack::{Stack, bare_dendron};
 use crate::harness::stacks::Stacks;
-use crate::harness::{ensure, ensure_eq, fail};
+use crate::harness::{dendron, ensure, ensure_eq, fail};
 
 pub const TESTS: &[Test] = &[
     ("forward::answers_are_synapses_own", answers_are_synapses_own),
@@ -26,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("forward::unix_socket_listener_serves", unix_socket_listener_serves),
     ("forward::keep_alive_and_pipelining", keep_alive_and_pipelining),
     ("forward::missing_host_is_refused", missing_host_is_refused),
+    ("forward::homeserver_yaml_alone_is_enough_to_run", homeserver_yaml_alone_is_enough_to_run),
     ("forward::hanging_process_is_given_up_in_time", hanging_process_is_given_up_in_time),
     ("forward::client_that_leaves_is_noted", client_that_leaves_is_noted),
 ];
@@ -297,12 +300,30 @@ fn missing_host_is_refused(stacks: &Stacks) -> Result<(), Failed> {
     })
 }
 
+/// Without a dendron.yaml the ports are the defaults, so this needs them to be free.
+fn homeserver_yaml_alone_is_enough_to_run(stacks: &Stacks) -> Result<(), Failed> {
+    stacks.on_monolith(|stack| {
+        if ["127.0.0.1:8080", "127.0.0.1:9180"].iter().any(|address| TcpListener::bind(address).is_err()) {
+            println!("not run: 127.0.0.1:8080 or 127.0.0.1:9180 is taken on this machine");
+            return Ok(());
+        }
+        let homeserver = stack.text(&["synapse", "homeserver"]);
+        let output = stack.subfolder("synapse-alone")?.join("dendron.out");
+        let mut alone = Child::start("dendron", dendron(), &["run", "--synapse", &homeserver], &output)?;
+        let edge = Client::new("http://127.0.0.1:8080");
+        eventually(SOON, || expect_ok(&edge.get("/_matrix/client/versions")?, "versions"))?;
+        let status = expect_ok(&Client::new("http://127.0.0.1:9180").get("/status")?, "status")?;
+        ensure_eq!(status["server_name"], json!(stack.text(&["server_name"])), "server name");
+        alone.stop(Signal::INT)?;
+        Ok(())
+    })
+}
+
 /// A process that hangs cannot be shown by waiting out the minute that a class has, so a class's patience is shortened.
 fn hanging_process_is_given_up_in_time(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         let main = main_address(stack);
-        let folder = stack.folder().join("impatient");
-        std::fs::create_dir_all(&folder)?;
+        let folder = stack.subfolder("impatient")?;
         let pid = supervised_pid(stack, "main")?;
         let (edge, mut impatient) = bare_dendron(
             &folder,

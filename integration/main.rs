@@ -25,6 +25,8 @@ mod admin;
 mod clients;
 // Dendron inside another Pingora server.
 mod embed;
+// How dendron ends.
+mod stop;
 
 // Synapse's processes under dendron's care.
 mod supervision;
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Test> {
-    let suites: [&[Test]; 11] = [
+    let suites: [&[Test]; 12] = [
         tidy::TESTS,
         command_line::TESTS,
         servlets::TESTS,
@@ -68,6 +70,7 @@ fn tests() -> Vec<Test> {
         admin::TESTS,
         clients::TESTS,
         embed::TESTS,
+        stop::TESTS,
         supervision::TESTS,
         federation::TESTS,
         two_commands::TESTS,

@@ -13,11 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{RunArgs, Server, ShutdownWatch};
+use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::ServiceWithDependents;
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service;
 use pingora_proxy::http_proxy;
+use prometheus::IntGauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::Admin;
@@ -33,6 +34,8 @@ use crate::route::{NoMainPool, Routes};
 use crate::supervise::{self, Supervisor};
 use crate::upstream::{Address, Limits, Pools, health};
 
+/// How often a graceful end is looked at.
+const ENDING_INTERVAL: Duration = Duration::from_millis(50);
 /// How often certificate files are looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 /// How many idle connections to Synapse a listener's threads keep.
@@ -58,6 +61,9 @@ pub enum StartError {
     /// The access log cannot be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
+    /// The server's thread cannot be started.
+    #[error("cannot start the server's thread: {0}")]
+    Thread(io::Error),
     /// Synapse's processes cannot be started.
     #[error("cannot start Synapse: {0}")]
     Supervise(#[from] supervise::Error),
@@ -134,7 +140,7 @@ pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> 
 }
 
 /// Serves until a signal ends it. SIGINT ends it at once; SIGTERM lets requests end first, for as long as
-/// `shutdown.grace`. Processes that dendron started are stopped after the listeners.
+/// `shutdown.grace` at most. Processes that dendron started are stopped after the listeners.
 ///
 /// # Errors
 ///
@@ -162,11 +168,27 @@ pub fn run(config: Config) -> Result<(), StartError> {
         tracing::info!(address = %listener.address, tls = !listener.certificates.is_empty(), "listening");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), descriptors, "started");
-    server.run(RunArgs::default());
+    serve(server, &dendron.metrics().connections)?;
     if let Some(supervisor) = supervisor {
         supervisor.stop();
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Runs Pingora's server until it has ended, or until a graceful end has nobody left to wait for: Pingora itself sits out
+/// the whole grace period.
+fn serve(server: Server, connections: &IntGauge) -> Result<(), StartError> {
+    let mut phases = server.watch_execution_phase();
+    let running = std::thread::Builder::new().name("server".to_owned()).spawn(|| server.run(RunArgs::default()));
+    let running = running.map_err(StartError::Thread)?;
+    let mut is_ending = false;
+    while !(running.is_finished() || is_ending && connections.get() == 0) {
+        std::thread::sleep(ENDING_INTERVAL);
+        while let Ok(phase) = phases.try_recv() {
+            is_ending |= matches!(phase, ExecutionPhase::ShutdownGracePeriod);
+        }
+    }
     Ok(())
 }
 

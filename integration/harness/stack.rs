@@ -121,6 +121,13 @@ impl Stack {
         }
     }
 
+    /// A new folder below the stack's own, for a dendron beside the stack's.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf, Failed> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
     /// The stack's folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -27,6 +27,8 @@ mod clients;
 mod embed;
 // How dendron ends.
 mod stop;
+// How long is waited, and for what.
+mod timeouts;
 
 // Synapse's processes under dendron's care.
 mod supervision;
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Test> {
-    let suites: [&[Test]; 12] = [
+    let suites: [&[Test]; 13] = [
         tidy::TESTS,
         command_line::TESTS,
         servlets::TESTS,
@@ -71,6 +73,7 @@ fn tests() -> Vec<Test> {
         clients::TESTS,
         embed::TESTS,
         stop::TESTS,
+        timeouts::TESTS,
         supervision::TESTS,
         federation::TESTS,
         two_commands::TESTS,

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 //!
 //! - [`stacks`]: the real stacks, started when first asked for and shared.
+//! - [`stub`]: an upstream that misbehaves, where the real one cannot be made to.
 //! - [`stack`]: one of them: databases, dendron, and the Synapse that it starts.
 //! - [`alone`]: a dendron without a stack, with a configuration of the test's own.
 //! - [`child`]: a process that a test started, which never outlives it.
@@ -22,6 +23,7 @@ pub mod processes;
 pub mod program;
 pub mod stack;
 pub mod stacks;
+pub mod stub;
 pub mod tls;
 
 use std::path::{Path, PathBuf};

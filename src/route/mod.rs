@@ -34,6 +34,8 @@ pub struct ClassRoute {
     pub key: KeyKind,
     /// How long Synapse may take.
     pub patience: Patience,
+    /// The place of `main`, where it may serve the class while nobody of the pool is alive.
+    pub fallback: Option<usize>,
 }
 
 /// Why no routes can be made.
@@ -50,6 +52,7 @@ impl Routes {
     /// [`NoMainPool`], because every class may end there.
     pub fn new(pool_names: &[&str], patience: &BTreeMap<Class, Duration>) -> Result<Self, NoMainPool> {
         let place_of = |wanted: &&str| pool_names.iter().position(|name| name == wanted);
+        let main = place_of(&rules::MAIN).ok_or(NoMainPool)?;
         let by_class = rules::RULES.iter().map(|rule| {
             let pool = rule.pools.iter().find_map(place_of).ok_or(NoMainPool)?;
             let patience = match (patience.get(&rule.class), rule.patience) {
@@ -57,7 +60,8 @@ impl Routes {
                 (Some(margin), Patience::Poll { .. }) => Patience::Poll { margin: *margin, least: *margin },
                 (Some(silence), Patience::Silence(_)) => Patience::Silence(*silence),
             };
-            Ok(ClassRoute { class: rule.class, pool, key: rule.key, patience })
+            let fallback = (rule.fallback && pool != main).then_some(main);
+            Ok(ClassRoute { class: rule.class, pool, key: rule.key, patience, fallback })
         });
         Ok(Routes { by_class: by_class.collect::<Result<_, _>>()? })
     }
@@ -105,6 +109,15 @@ mod tests {
         ];
         for (pools, class, expected) in table {
             assert_eq!(pool_of(pools, class), expected, "{pools:?} {class:?}");
+        }
+    }
+
+    #[test]
+    fn a_class_falls_back_to_main_from_another_pool_if_it_may() {
+        let routes = Routes::new(&["sync", "media", "main"], &BTreeMap::new()).unwrap();
+        let table = [(Class::Sync, Some(2)), (Class::Media, None), (Class::EventSend, None), (Class::Main, None)];
+        for (class, expected) in table {
+            assert_eq!(routes.of(class).fallback, expected, "{class:?}");
         }
     }
 

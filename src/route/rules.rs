@@ -79,6 +79,16 @@ pub struct Rule {
     pub key: KeyKind,
     /// How long Synapse may take.
     pub patience: Patience,
+    /// Whether main serves the class while nobody of its pool is alive. Not where main cannot: a stream that another
+    /// process writes, media that another process keeps, a sign-on that another process began.
+    pub fallback: bool,
+}
+
+impl Rule {
+    /// The rule for a class that only the processes of its own pool can serve.
+    const fn without_fallback(self) -> Self {
+        Rule { fallback: false, ..self }
+    }
 }
 
 /// The longest poll that is believed: a client that asks for more is waited for this long.
@@ -93,7 +103,7 @@ const SLOW: Patience = Patience::seconds(600);
 const INITIAL: Patience = Patience::seconds(900);
 
 const fn rule(class: Class, pools: &'static [&'static str], key: KeyKind, patience: Patience) -> Rule {
-    Rule { class, pools, key, patience }
+    Rule { class, pools, key, patience, fallback: true }
 }
 
 /// The rules, in the order of [`Class::ALL`].
@@ -109,24 +119,24 @@ pub const RULES: [Rule; Class::ALL.len()] = {
         rule(C::ClientRead, &["client_read", "generic", MAIN], LeastBusy, LONG),
         rule(C::Encryption, &["encryption", "client_read", "generic", MAIN], User, MINUTE),
         rule(C::Login, &["login", "client_read", "generic", MAIN], LeastBusy, MINUTE),
-        rule(C::Sso, &["sso", MAIN], LeastBusy, MINUTE),
+        rule(C::Sso, &["sso", MAIN], LeastBusy, MINUTE).without_fallback(),
         rule(C::EventSend, &["event_send", "generic", MAIN], Room, MINUTE),
         rule(C::RoomJoin, &["event_send", "generic", MAIN], Room, SLOW),
         rule(C::RoomCreate, &["room_create", "event_send", "generic", MAIN], User, SLOW),
         rule(C::Profile, &["event_send", "generic", MAIN], User, MINUTE),
-        rule(C::Typing, &["typing", MAIN], LeastBusy, MINUTE),
-        rule(C::PushRules, &["push_rules", MAIN], LeastBusy, MINUTE),
-        rule(C::ThreadSubscriptions, &["thread_subscriptions", MAIN], User, MINUTE),
+        rule(C::Typing, &["typing", MAIN], LeastBusy, MINUTE).without_fallback(),
+        rule(C::PushRules, &["push_rules", MAIN], LeastBusy, MINUTE).without_fallback(),
+        rule(C::ThreadSubscriptions, &["thread_subscriptions", MAIN], User, MINUTE).without_fallback(),
         rule(C::AccountData, &["account_data", MAIN], LeastBusy, MINUTE),
-        rule(C::ToDevice, &["to_device", MAIN], LeastBusy, MINUTE),
+        rule(C::ToDevice, &["to_device", MAIN], LeastBusy, MINUTE).without_fallback(),
         rule(C::Presence, &["presence", MAIN], LeastBusy, MINUTE),
-        rule(C::Receipts, &["receipts", MAIN], User, MINUTE),
+        rule(C::Receipts, &["receipts", MAIN], User, MINUTE).without_fallback(),
         rule(C::DeviceLists, &["device_lists", MAIN], User, MINUTE),
-        rule(C::Quarantine, &["quarantine", "media", MAIN], LeastBusy, LONG),
+        rule(C::Quarantine, &["quarantine", "media", MAIN], LeastBusy, LONG).without_fallback(),
         rule(C::UserDirectory, &["user_directory", "generic", MAIN], LeastBusy, MINUTE),
-        rule(C::Media, &["media", MAIN], Media, MINUTE),
-        rule(C::MediaUpload, &["media_upload", "media", MAIN], LeastBusy, MINUTE),
-        rule(C::MediaAdmin, &["media", MAIN], LeastBusy, LONG),
+        rule(C::Media, &["media", MAIN], Media, MINUTE).without_fallback(),
+        rule(C::MediaUpload, &["media_upload", "media", MAIN], LeastBusy, MINUTE).without_fallback(),
+        rule(C::MediaAdmin, &["media", MAIN], LeastBusy, LONG).without_fallback(),
         rule(C::FederationTransaction, &["federation_transaction", "federation", MAIN], Origin, FEDERATION),
         rule(C::FederationRead, &["federation_read", "federation", MAIN], Room, FEDERATION),
         rule(C::FederationJoin, &["federation_join", "federation", MAIN], Room, SLOW),
@@ -181,6 +191,29 @@ mod tests {
         assert_eq!(patience.for_poll(None), Duration::from_secs(120));
         assert_eq!(patience.for_poll(Some(Duration::from_secs(30))), Duration::from_secs(120));
         assert_eq!(patience.for_poll(Some(Duration::from_secs(300))), Duration::from_secs(390));
+    }
+
+    /// Synapse 1.163 asserts that it is the writer where it stores these (`storage/databases/main/deviceinbox.py`,
+    /// `receipts.py`, `thread_subscriptions.py`, `room.py`) or refuses them (`rest/client/push_rule.py`); account data and
+    /// presence are handed on to their writer (`handlers/account_data.py`, `handlers/presence.py`).
+    #[test]
+    fn main_stands_in_only_where_synapse_lets_it() {
+        use Class::*;
+        let never = [
+            Sso,
+            Typing,
+            PushRules,
+            ThreadSubscriptions,
+            ToDevice,
+            Receipts,
+            Quarantine,
+            Media,
+            MediaUpload,
+            MediaAdmin,
+        ];
+        for rule in &RULES {
+            assert_eq!(rule.fallback, !never.contains(&rule.class), "{:?}", rule.class);
+        }
     }
 
     #[test]

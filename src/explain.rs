@@ -3,6 +3,7 @@
 //! It asks the very functions that serve requests, so what it says is what would happen while every process is healthy.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -72,7 +73,7 @@ pub fn request(question: &Question, endpoints: &Endpoints, routes: &Routes, pool
     let Some(pool) = pools.at(route.pool) else { return aligned(&rows) };
     rows.push(["pool".to_owned(), format!("{} ({})", pool.name(), why_pool(route, pool))]);
     let key = key::key_of(route.key, &endpoint, path, query, &headers);
-    let chosen = pool.choose(key, &mut Tried::default());
+    let chosen = pool.choose(key, &Tried::default(), Instant::now());
     let process = match (chosen, key.is_some() || pool.backends().len() == 1) {
         (Some(chosen), true) => format!("{} at {}", chosen.name(), chosen.address()),
         _ => format!("one of {}", processes(pool)),

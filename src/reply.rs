@@ -50,6 +50,9 @@ pub enum Failure {
     /// No process of the homeserver could be connected to.
     #[error("The homeserver cannot be reached at the moment")]
     Unreachable,
+    /// No process could be connected to, as was to be expected: the checks know that none is alive.
+    #[error("The homeserver is down at the moment")]
+    Down,
     /// The process broke the connection, or answered something that is no HTTP.
     #[error("The homeserver broke off while answering")]
     BrokenOff,
@@ -73,7 +76,7 @@ impl Failure {
             Failure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Failure::Unreachable | Failure::BrokenOff => StatusCode::BAD_GATEWAY,
-            Failure::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::Down | Failure::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -91,7 +94,9 @@ impl Failure {
     /// How long a client should wait before it tries again, where waiting helps.
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
-            Failure::Unreachable | Failure::Overloaded => Some(Duration::from_secs(5)),
+            Failure::Unreachable | Failure::Down | Failure::BrokenOff | Failure::Overloaded => {
+                Some(Duration::from_secs(5))
+            }
             _ => None,
         }
     }
@@ -114,12 +119,13 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 9] = [
+    const ALL: [Failure; 10] = [
         Failure::Malformed,
         Failure::NotOffered,
         Failure::TooLarge,
         Failure::TooSlow,
         Failure::Unreachable,
+        Failure::Down,
         Failure::BrokenOff,
         Failure::TimedOut,
         Failure::Overloaded,

@@ -19,6 +19,8 @@ pub(super) fn refresh(admin: &Admin) {
     for backend in admin.pools.backends() {
         let counter = metrics.process_requests.with_label_values(&[&**backend.name()]);
         counter.inc_by(backend.requests().saturating_sub(counter.get()));
+        let ejections = metrics.ejections.with_label_values(&[&**backend.name()]);
+        ejections.inc_by(backend.ejections().saturating_sub(ejections.get()));
     }
     for (address, certificates) in &admin.certificates {
         if let Some(expires) = certificates.expires() {

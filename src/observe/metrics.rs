@@ -68,6 +68,11 @@ const HEALTHY: Row =
     row("dendron_process_healthy", "1 while the health checks of a process succeed, else 0.", &["pool", "process"]);
 const PROCESS_REQUESTS: Row =
     row("dendron_process_requests_total", "Requests sent to a process, by whatever pool.", &["process"]);
+const EJECTIONS: Row = row(
+    "dendron_process_ejections_total",
+    "How often a process was taken out of service because requests failed at it.",
+    &["process"],
+);
 const CONNECTIONS: Row = row("dendron_connections", "Client connections that are open.", &[]);
 const ACCEPTED: Row = row("dendron_connections_accepted_total", "Client connections ever accepted.", &[]);
 const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
@@ -93,7 +98,7 @@ const START: Row = row("dendron_start_time_seconds", "When dendron started, as a
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 21] = [
+pub const TABLE: [Row; 22] = [
     REQUESTS,
     DURATION,
     POLL_DURATION,
@@ -104,6 +109,7 @@ pub const TABLE: [Row; 21] = [
     QUEUED,
     HEALTHY,
     PROCESS_REQUESTS,
+    EJECTIONS,
     CONNECTIONS,
     ACCEPTED,
     DESCRIPTORS,
@@ -159,6 +165,8 @@ pub struct AtScrape {
     pub healthy: IntGaugeVec,
     /// Requests ever sent, by process.
     pub process_requests: IntCounterVec,
+    /// Ejections, by process.
+    pub ejections: IntCounterVec,
     /// Open descriptors.
     pub descriptors: IntGauge,
     /// The limit of open descriptors.
@@ -206,6 +214,7 @@ impl Metrics {
                 queued: makes.gauges(QUEUED)?,
                 healthy: makes.gauges(HEALTHY)?,
                 process_requests: makes.counters(PROCESS_REQUESTS)?,
+                ejections: makes.counters(EJECTIONS)?,
                 descriptors: makes.gauges(DESCRIPTORS)?.with_label_values::<&str>(&[]),
                 descriptors_limit: makes.gauges(DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
                 memory: makes.gauges(MEMORY)?.with_label_values::<&str>(&[]),

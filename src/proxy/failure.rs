@@ -58,7 +58,7 @@ fn ended(failure: Option<Failure>) -> Ended {
         None => Ended::ClientGone,
         Some(Failure::Malformed | Failure::TooLarge | Failure::TooSlow) => Ended::BadRequest,
         Some(Failure::NotOffered) => Ended::NotOffered,
-        Some(Failure::Unreachable | Failure::Overloaded) => Ended::Unreachable,
+        Some(Failure::Unreachable | Failure::Down | Failure::Overloaded) => Ended::Unreachable,
         Some(Failure::BrokenOff) => Ended::BrokenOff,
         Some(Failure::TimedOut) => Ended::TimedOut,
         Some(Failure::Internal) => Ended::Internal,

@@ -1,12 +1,16 @@
 //! `impl ProxyHttp`: one short method a phase, each a call into the modules that decide.
 //!
+//! - `attempt`: one try after the other: which process has a request next.
+//! - `retry`: whether a request that may have reached Synapse is sent again.
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
 //!
 //! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
 
+mod attempt;
 mod failure;
 mod forward;
+mod retry;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::answer::{self, Offer};
 use crate::client_address::TrustedProxies;
@@ -27,8 +31,10 @@ use crate::endpoint::{Class, Endpoint, Endpoints, Subject};
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
 use crate::observe::{AccessLog, Metrics};
 use crate::reply::{Failure, Reply};
-use crate::route::{Routes, key, poll_timeout};
-use crate::upstream::{Lease, Pools, Tried};
+use crate::route::Routes;
+use crate::upstream::Pools;
+
+use attempt::Attempts;
 
 /// How long a client's connection may stand idle between two requests, in seconds.
 const CLIENT_IDLE_SECONDS: u64 = 300;
@@ -81,11 +87,7 @@ pub struct Edge {
 /// What Pingora carries through a request's phases.
 pub struct Context {
     exchange: Exchange,
-    /// The request's place at the process that it was sent to.
-    lease: Option<Lease>,
-    tried: Tried,
-    /// Set when a request is to be sent again to the very process that it was at.
-    again: bool,
+    attempts: Attempts,
     /// Set where dendron itself knows why a request fails; else the Pingora error tells.
     failure: Option<Failure>,
 }
@@ -109,39 +111,6 @@ impl Edge {
             exchange.request_id = request_id;
         }
     }
-
-    /// The process for this try, as Pingora takes it.
-    async fn peer(&self, session: &Session, context: &mut Context) -> Result<Box<HttpPeer>, Failure> {
-        let patience = self.lease(session, context).await?;
-        let backend = context.lease.as_ref().ok_or(Failure::Internal)?.backend();
-        if let Some(peer) = backend.peer(patience) {
-            return Ok(peer);
-        }
-        // The first request may come before the first health check has resolved the host's name.
-        backend.resolve().await.map_err(|_| Failure::Unreachable)?;
-        backend.peer(patience).ok_or(Failure::Unreachable)
-    }
-
-    /// Chooses the process for this try; returns how long it may be silent.
-    async fn lease(&self, session: &Session, context: &mut Context) -> Result<Duration, Failure> {
-        let head = session.req_header();
-        let endpoint = context.exchange.endpoint;
-        let route = self.parts.routes.of(endpoint.class);
-        let pool = self.parts.pools.at(route.pool).ok_or(Failure::Internal)?;
-        if !std::mem::take(&mut context.again) || context.lease.is_none() {
-            let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers);
-            let backend = pool.choose(key, &mut context.tried).ok_or(Failure::Unreachable)?;
-            context.lease = None;
-            context.lease = Some(backend.lease().await.map_err(|_| Failure::Overloaded)?);
-        }
-        let exchange = &mut context.exchange;
-        // A failure is counted as a retry only where somebody is left to try.
-        exchange.retries += u32::from(exchange.backend.is_some());
-        exchange.pool = Some(Arc::clone(pool.name()));
-        exchange.backend = context.lease.as_ref().map(|lease| Arc::clone(lease.backend().name()));
-        exchange.waited = Some(exchange.started.elapsed());
-        Ok(route.patience.for_poll(poll_timeout(head.uri.query())))
-    }
 }
 
 /// The address at the other end of the connection; `None` for a unix socket.
@@ -157,9 +126,7 @@ impl ProxyHttp for Edge {
         let endpoint = Endpoint { class: Class::Unknown, label: "unread", subject: Subject::None };
         Context {
             exchange: Exchange::new(Instant::now(), self.parts.request_ids.make(), endpoint, None),
-            lease: None,
-            tried: Tried::default(),
-            again: false,
+            attempts: Attempts::default(),
             failure: None,
         }
     }
@@ -239,6 +206,7 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         context.exchange.first_byte = Some(context.exchange.started.elapsed());
         context.exchange.answered_by = AnsweredBy::Synapse;
+        context.attempts.answered();
         Ok(())
     }
 
@@ -246,11 +214,10 @@ impl ProxyHttp for Edge {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        _context: &mut Context,
+        context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent, so the next process may have the request, whatever its method.
-        error.set_retry(true);
+        self.not_connected(context, &mut error);
         error
     }
 
@@ -262,16 +229,7 @@ impl ProxyHttp for Edge {
         context: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if repeatable {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
-        if error.retry() {
-            // Synapse remembers transaction ids by process, so a repeated request must meet the same one.
-            context.again = true;
-        }
+        self.broken_off(session, context, &mut error, client_reused);
         error
     }
 
@@ -295,8 +253,13 @@ impl ProxyHttp for Edge {
         true
     }
 
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        // The line would have the request's path and query in it. How often a request was tried is in the access log.
+        true
+    }
+
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        context.lease = None;
+        context.attempts.end();
         let exchange = &mut context.exchange;
         exchange.status = session.response_written().map_or(0, |response| response.status.as_u16());
         exchange.bytes_in = session.body_bytes_read() as u64;

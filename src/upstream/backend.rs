@@ -1,15 +1,16 @@
 //! One process of Synapse, as dendron sees it: its address, its health, and how many requests are in flight at it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use pingora_core::upstreams::peer::HttpPeer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::ejection::{Ejection, Fault};
 use super::{Address, BackendSettings, ConnectionTimes, Limits};
 
 /// A process of Synapse. Pools share it: a process that is in several pools has one health and one count.
@@ -23,6 +24,10 @@ pub struct Backend {
     /// The peer that requests are given a copy of; `None` until the host name is resolved.
     peer: ArcSwapOption<HttpPeer>,
     healthy: AtomicBool,
+    ejection: Mutex<Ejection>,
+    /// Whether there is anything in `ejection`, so that a process that is well costs a request no lock.
+    in_trouble: AtomicBool,
+    ejections: AtomicU64,
     limits: Limits,
     /// One permit for each request that may be in flight.
     permits: Arc<Semaphore>,
@@ -43,6 +48,9 @@ impl Backend {
             times,
             peer: ArcSwapOption::empty(),
             healthy: AtomicBool::new(true),
+            ejection: Mutex::default(),
+            in_trouble: AtomicBool::new(false),
+            ejections: AtomicU64::new(0),
             limits,
             permits: Arc::new(Semaphore::new(limits.in_flight)),
             queued: AtomicUsize::new(0),
@@ -88,6 +96,44 @@ impl Backend {
         self.healthy.swap(healthy, Ordering::Relaxed) != healthy
     }
 
+    /// Whether the process is to be given requests: the checks find it answering, and it is not ejected.
+    pub fn is_in_service(&self, now: Instant) -> bool {
+        self.is_healthy() && !(self.in_trouble.load(Ordering::Relaxed) && self.ejection().is_out(now))
+    }
+
+    /// Takes note of a fault; returns whether the process is now to be ejected.
+    pub fn failed(&self, fault: Fault, now: Instant) -> bool {
+        let mut ejection = self.ejection();
+        self.in_trouble.store(true, Ordering::Relaxed);
+        ejection.failed(fault, now)
+    }
+
+    /// Takes note that the process has answered.
+    pub fn answered(&self, now: Instant) {
+        if self.in_trouble.load(Ordering::Relaxed) {
+            let mut ejection = self.ejection();
+            ejection.answered();
+            self.in_trouble.store(ejection.is_out(now), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the process out of service for [`super::ejection::DURATION`].
+    pub fn eject(&self, now: Instant) {
+        let mut ejection = self.ejection();
+        self.in_trouble.store(true, Ordering::Relaxed);
+        ejection.eject(now);
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the process was ejected.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    fn ejection(&self) -> MutexGuard<'_, Ejection> {
+        self.ejection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many requests are in flight at the process.
     pub fn in_flight(&self) -> usize {
         self.limits.in_flight - self.permits.available_permits()
@@ -121,6 +167,18 @@ impl Backend {
         let mut peer = Box::new(HttpPeer::clone(peer.as_deref()?));
         peer.options.read_timeout = Some(patience);
         Some(peer)
+    }
+
+    /// The same; a host name that was never resolved is resolved now, because the first request may come before the
+    /// first health check. `None` if it has no address.
+    pub async fn resolved_peer(&self, patience: Duration) -> Option<Box<HttpPeer>> {
+        match self.peer(patience) {
+            Some(peer) => Some(peer),
+            None => {
+                self.resolve().await.ok()?;
+                self.peer(patience)
+            }
+        }
     }
 
     /// Resolves the host name again. An address that cannot be resolved keeps its last good answer.

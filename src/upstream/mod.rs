@@ -3,17 +3,20 @@
 //! - [`address`]: how a process is reached.
 //! - [`backend`]: one process: its address, its health, what is in flight at it.
 //! - [`pool`]: the processes of a class, and the choice among them.
+//! - [`ejection`]: what requests meet at a process, which can take it out of service.
 //! - [`health`]: the active checks, and the resolution of names.
 //!
 //! Not here: which pool a request belongs to (`route`).
 
 pub mod address;
 pub mod backend;
+pub mod ejection;
 pub mod health;
 pub mod pool;
 
 pub use address::{Address, AddressError};
 pub use backend::{Backend, Lease};
+pub use ejection::Fault;
 pub use pool::{Pool, Pools, Tried};
 
 use std::time::Duration;

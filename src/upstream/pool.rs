@@ -1,16 +1,17 @@
 //! The processes of a class, and the choice among them.
 //!
-//! With a key the choice is rendezvous hashing: every process is ranked for the key, the highest healthy one serves it,
-//! so that a process that comes or goes moves only its own share. Without a key the process with the fewest requests in
-//! flight serves it. If no process is healthy all count as healthy: a check that is wrong must not close a pool.
+//! With a key the choice is rendezvous hashing: every process is ranked for the key, the highest one in service serves
+//! it, so that a process that comes or goes moves only its own share. Without a key the process with the fewest requests
+//! in flight serves it. If nobody is in service anybody is tried: a check that is wrong must not close a pool.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::route::Key;
 
-use super::{Backend, ConnectionTimes, Limits, PoolSettings};
+use super::{Backend, ConnectionTimes, Fault, Limits, PoolSettings};
 
 /// The processes of a class.
 #[derive(Debug)]
@@ -28,19 +29,21 @@ pub struct Pools {
     backends: Arc<[Arc<Backend>]>,
 }
 
-/// The places, in a pool, of the processes that a request was already sent to. A pool's 65th process and those behind
-/// it are never marked, and so may be tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tried(u64);
+/// The processes that a request has failed at, whatever pool they were chosen from. Empty, and without any memory, for
+/// nearly every request.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(Vec<Arc<Backend>>);
 
 impl Tried {
-    fn contains(self, place: usize) -> bool {
-        place < 64 && self.0 & (1 << place) != 0
+    /// Whether the request has failed at this process.
+    pub fn contains(&self, backend: &Arc<Backend>) -> bool {
+        self.0.iter().any(|tried| Arc::ptr_eq(tried, backend))
     }
 
-    fn insert(&mut self, place: usize) {
-        if place < 64 {
-            self.0 |= 1 << place;
+    /// Adds a process.
+    pub fn insert(&mut self, backend: &Arc<Backend>) {
+        if !self.contains(backend) {
+            self.0.push(Arc::clone(backend));
         }
     }
 }
@@ -56,27 +59,35 @@ impl Pool {
         &self.backends
     }
 
-    /// Chooses a process that was not tried yet, and marks it as tried. `None` when all were.
-    pub fn choose(&self, key: Option<Key>, tried: &mut Tried) -> Option<Arc<Backend>> {
-        let place = self.best(key, |place| !tried.contains(place) && self.backends[place].is_healthy());
-        let place = place.or_else(|| self.best(key, |place| !tried.contains(place)))?;
-        tried.insert(place);
-        Some(Arc::clone(&self.backends[place]))
+    /// Chooses a process that is in service and was not tried yet. `None` when there is none.
+    pub fn choose(&self, key: Option<Key>, tried: &Tried, now: Instant) -> Option<Arc<Backend>> {
+        self.best(key, |backend| backend.is_in_service(now) && !tried.contains(backend))
     }
 
-    fn best(&self, key: Option<Key>, may_serve: impl Fn(usize) -> bool) -> Option<usize> {
-        let count = self.backends.len();
-        match key {
+    /// Chooses a process that was not tried yet, in service or not. `None` when all were.
+    pub fn choose_any(&self, key: Option<Key>, tried: &Tried) -> Option<Arc<Backend>> {
+        self.best(key, |backend| !tried.contains(backend))
+    }
+
+    /// Whether the checks find any of its processes answering.
+    pub fn is_healthy(&self) -> bool {
+        self.backends.iter().any(|backend| backend.is_healthy())
+    }
+
+    fn best(&self, key: Option<Key>, may_serve: impl Fn(&Arc<Backend>) -> bool) -> Option<Arc<Backend>> {
+        let best = match key {
             Some(key) => {
-                let candidates = (0..count).filter(|place| may_serve(*place));
-                candidates.max_by_key(|place| key.rank(self.backends[*place].seed()))
+                let candidates = self.backends.iter().filter(|backend| may_serve(backend));
+                candidates.max_by_key(|backend| key.rank(backend.seed()))
             }
             None => {
-                let start = self.turn.fetch_add(1, Ordering::Relaxed);
-                let candidates = (0..count).map(|step| (start.wrapping_add(step)) % count);
-                candidates.filter(|place| may_serve(*place)).min_by_key(|place| self.backends[*place].in_flight())
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.backends.len())?;
+                let (before, from) = self.backends.split_at(turn);
+                let candidates = from.iter().chain(before).filter(|backend| may_serve(backend));
+                candidates.min_by_key(|backend| backend.in_flight())
             }
-        }
+        };
+        best.cloned()
     }
 }
 
@@ -114,11 +125,30 @@ impl Pools {
     pub fn backends(&self) -> &[Arc<Backend>] {
         &self.backends
     }
+
+    /// Takes note that a request has failed at a process, and ejects the process if that was once too often, but never
+    /// the last one in service of any pool that it is in.
+    pub fn failed(&self, backend: &Arc<Backend>, fault: Fault, now: Instant) {
+        if backend.failed(fault, now) && self.can_spare(backend, now) {
+            backend.eject(now);
+            let (process, address) = (backend.name(), backend.address());
+            tracing::warn!(%process, %address, reason = fault.name(), "ejected");
+        }
+    }
+
+    fn can_spare(&self, backend: &Arc<Backend>, now: Instant) -> bool {
+        let own = self.pools.iter().filter(|pool| pool.backends.iter().any(|other| Arc::ptr_eq(other, backend)));
+        let others_serve = |pool: &Pool| {
+            let mut others = pool.backends.iter().filter(|other| !Arc::ptr_eq(other, backend));
+            others.any(|other| other.is_in_service(now))
+        };
+        own.into_iter().all(others_serve)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::BackendSettings;
+    use super::super::{Address, BackendSettings};
     use super::*;
 
     fn pool_of(ports: &[u16]) -> Pools {
@@ -132,7 +162,7 @@ mod tests {
 
     fn served_by(pools: &Pools, number: u32) -> String {
         let key = Key::of_bytes(&number.to_le_bytes());
-        pools.all()[0].choose(Some(key), &mut Tried::default()).unwrap().address().to_string()
+        pools.all()[0].choose(Some(key), &Tried::default(), Instant::now()).unwrap().address().to_string()
     }
 
     #[test]
@@ -157,16 +187,25 @@ mod tests {
     }
 
     #[test]
-    fn an_unhealthy_process_is_passed_over_unless_all_are() {
-        let pools = pool_of(&[1, 2]);
-        let pool = &pools.all()[0];
-        pool.backends()[0].set_healthy(false);
-        for number in 0..50 {
-            assert_eq!(served_by(&pools, number), "127.0.0.1:2");
-            assert_eq!(pool.choose(None, &mut Tried::default()).unwrap().address().to_string(), "127.0.0.1:2");
+    fn who_is_out_of_service_is_passed_over() {
+        let now = Instant::now();
+        let takes_out: [fn(&Backend, Instant); 2] =
+            [|backend, _| _ = backend.set_healthy(false), |backend, now| backend.eject(now)];
+        for take_out in takes_out {
+            let pools = pool_of(&[1, 2]);
+            let pool = &pools.all()[0];
+            take_out(&pool.backends()[0], now);
+            for number in 0..50 {
+                let key = Some(Key::of_bytes(&[number]));
+                for key in [key, None] {
+                    let chosen = pool.choose(key, &Tried::default(), now).unwrap();
+                    assert_eq!(chosen.address().to_string(), "127.0.0.1:2");
+                }
+            }
+            take_out(&pool.backends()[1], now);
+            assert!(pool.choose(None, &Tried::default(), now).is_none());
+            assert!(pool.choose_any(None, &Tried::default()).is_some());
         }
-        pool.backends()[1].set_healthy(false);
-        assert!(pool.choose(None, &mut Tried::default()).is_some());
     }
 
     #[test]
@@ -175,11 +214,52 @@ mod tests {
         let mut tried = Tried::default();
         let key = Some(Key::of_bytes(b"room"));
         let mut seen: Vec<String> = Vec::new();
-        while let Some(backend) = pools.all()[0].choose(key, &mut tried) {
+        while let Some(backend) = pools.all()[0].choose(key, &tried, Instant::now()) {
+            tried.insert(&backend);
             seen.push(backend.address().to_string());
         }
+        assert!(pools.all()[0].choose_any(key, &tried).is_none());
         seen.sort();
         assert_eq!(seen, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+    }
+
+    #[test]
+    fn the_last_process_of_a_pool_is_never_ejected() {
+        let backend = |port: u16| BackendSettings {
+            name: format!("worker{port}"),
+            address: format!("127.0.0.1:{port}").parse().unwrap(),
+        };
+        let pool = |name: &str, ports: &[u16]| PoolSettings {
+            name: name.to_owned(),
+            backends: ports.iter().map(|port| backend(*port)).collect(),
+        };
+        // The ports of two pools, those that fail one after the other, and those that are out in the end.
+        let table = [
+            (&[1][..], &[][..], &[1][..], &[][..]),
+            (&[1, 2], &[], &[1], &[1]),
+            (&[1, 2], &[], &[1, 2], &[1]),
+            (&[1, 2, 3], &[], &[3, 2, 1], &[2, 3]),
+            (&[1, 2], &[2], &[2, 1], &[1]),
+        ];
+        for (one, other, fail, expected) in table {
+            let settings = [pool("sync", one), pool("generic", other)];
+            let pools = Pools::new(&settings, ConnectionTimes::default(), Limits::default());
+            let now = Instant::now();
+            let at =
+                |port: u16| pools.backends().iter().find(|known| known.address() == &backend(port).address).unwrap();
+            for port in fail {
+                (0..10).for_each(|_| pools.failed(at(*port), Fault::Refused, now));
+            }
+            let out = pools.backends().iter().filter(|known| !known.is_in_service(now));
+            let expected: Vec<&Address> = expected.iter().map(|port| at(*port).address()).collect();
+            assert_eq!(
+                out.map(|known| known.address()).collect::<Vec<_>>(),
+                expected,
+                "{fail:?} of {one:?}, {other:?}"
+            );
+            let ejections: u64 = pools.backends().iter().map(|known| known.ejections()).sum();
+            assert_eq!(ejections, expected.len() as u64, "{fail:?} of {one:?}, {other:?}");
+        }
     }
 
     #[tokio::test]
@@ -187,7 +267,7 @@ mod tests {
         let pools = pool_of(&[1, 2]);
         let pool = &pools.all()[0];
         let busy = pool.backends()[0].lease().await.unwrap();
-        let chosen = |pool: &Pool| pool.choose(None, &mut Tried::default()).unwrap().address().to_string();
+        let chosen = |pool: &Pool| pool.choose(None, &Tried::default(), Instant::now()).unwrap().address().to_string();
         assert_eq!((chosen(pool), chosen(pool)), ("127.0.0.1:2".to_owned(), "127.0.0.1:2".to_owned()));
         drop(busy);
         assert_ne!(chosen(pool), chosen(pool));

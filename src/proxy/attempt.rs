@@ -1,0 +1,152 @@
+//! One try after the other: which process has a request next, and what is learned from a try that failed.
+//!
+//! A process in service of the class's own pool comes first, then main where it may stand in, then whoever was not
+//! tried yet: what counts as dead may have come back. The decision about a request that may have reached Synapse is
+//! `retry`'s.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType};
+use pingora_proxy::Session;
+
+use super::retry::{Broken, Retry};
+use super::{Context, Edge};
+use crate::reply::Failure;
+use crate::route::{ClassRoute, Key, key, poll_timeout};
+use crate::upstream::{Backend, Fault, Lease, Pool, Tried};
+
+/// A request's tries so far.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// The request's place at the process that it was last sent to.
+    lease: Option<Lease>,
+    /// The processes that it has failed at.
+    tried: Tried,
+    /// How often it was repeated after it may have reached Synapse.
+    repeats: u32,
+    /// Whether the next try is at the process of the last one.
+    stays: bool,
+    /// Whether no other process may have it, because that one may have begun with it.
+    is_bound: bool,
+}
+
+impl Attempts {
+    /// Gives the request's place up.
+    pub(super) fn end(&mut self) {
+        self.lease = None;
+    }
+
+    /// Takes note that the process has begun to answer.
+    pub(super) fn answered(&self) {
+        if let Some(lease) = &self.lease {
+            lease.backend().answered(Instant::now());
+        }
+    }
+}
+
+impl Edge {
+    /// The process for this try, as Pingora takes it.
+    pub(super) async fn peer(&self, session: &Session, context: &mut Context) -> Result<Box<HttpPeer>, Failure> {
+        loop {
+            let patience = self.lease(session, context).await?;
+            let attempts = &mut context.attempts;
+            let backend = attempts.lease.as_ref().ok_or(Failure::Internal)?.backend();
+            if let Some(peer) = backend.resolved_peer(patience).await {
+                return Ok(peer);
+            }
+            attempts.tried.insert(backend);
+        }
+    }
+
+    /// Chooses the process for this try; returns how long it may be silent.
+    async fn lease(&self, session: &Session, context: &mut Context) -> Result<Duration, Failure> {
+        let head = session.req_header();
+        let endpoint = context.exchange.endpoint;
+        let route = self.parts.routes.of(endpoint.class);
+        let attempts = &mut context.attempts;
+        let exchange = &mut context.exchange;
+        if !std::mem::take(&mut attempts.stays) || attempts.lease.is_none() {
+            let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers);
+            let (pool, backend) = self.next(route, key, &attempts.tried).ok_or_else(|| self.nobody(route))?;
+            exchange.pool = Some(Arc::clone(pool.name()));
+            attempts.lease = None;
+            attempts.lease = Some(backend.lease().await.map_err(|_| Failure::Overloaded)?);
+        }
+        // A failure is counted as a retry only where somebody is left to try.
+        exchange.retries += u32::from(exchange.backend.is_some());
+        exchange.backend = attempts.lease.as_ref().map(|lease| Arc::clone(lease.backend().name()));
+        exchange.waited = Some(exchange.started.elapsed());
+        Ok(route.patience.for_poll(poll_timeout(head.uri.query())))
+    }
+
+    fn next(&self, route: &ClassRoute, key: Option<Key>, tried: &Tried) -> Option<(&Pool, Arc<Backend>)> {
+        let now = Instant::now();
+        let in_service = self.pools_of(route).find_map(|pool| Some((pool, pool.choose(key, tried, now)?)));
+        in_service.or_else(|| self.pools_of(route).find_map(|pool| Some((pool, pool.choose_any(key, tried)?))))
+    }
+
+    /// The pools that may serve a class: its own, then main where that may stand in.
+    fn pools_of(&self, route: &ClassRoute) -> impl Iterator<Item = &Pool> {
+        [Some(route.pool), route.fallback].into_iter().flatten().filter_map(|place| self.parts.pools.at(place))
+    }
+
+    /// The failure when nobody is left: news, or known already.
+    fn nobody(&self, route: &ClassRoute) -> Failure {
+        if self.pools_of(route).any(Pool::is_healthy) { Failure::Unreachable } else { Failure::Down }
+    }
+
+    /// What follows when no connection could be made: the next process may have the request, whatever its method, for
+    /// nothing was sent; unless an earlier try was.
+    pub(super) fn not_connected(&self, context: &mut Context, error: &mut Error) {
+        let attempts = &mut context.attempts;
+        if let Some(lease) = &attempts.lease {
+            attempts.tried.insert(lease.backend());
+            self.parts.pools.failed(lease.backend(), Fault::Refused, Instant::now());
+        }
+        if attempts.is_bound {
+            context.failure = Some(Failure::BrokenOff);
+        }
+        error.set_retry(!attempts.is_bound);
+    }
+
+    /// What follows when a try failed after a connection stood.
+    pub(super) fn broken_off(&self, session: &Session, context: &mut Context, error: &mut Error, reused: bool) {
+        error.set_retry(false);
+        let begun = context.exchange.first_byte.is_some() || session.response_written().is_some();
+        let attempts = &mut context.attempts;
+        let Some(lease) = attempts.lease.as_ref().filter(|_| is_break(error)) else { return };
+        if !reused && !begun {
+            self.parts.pools.failed(lease.backend(), Fault::Broken, Instant::now());
+        }
+        let endpoint = context.exchange.endpoint;
+        let broken = Broken {
+            method: &session.req_header().method,
+            label: endpoint.label,
+            reused,
+            begun,
+            replayable: !session.as_ref().retry_buffer_truncated(),
+            repeats: attempts.repeats,
+        };
+        let Some(retry) = broken.retry() else { return };
+        attempts.repeats += 1;
+        match retry {
+            Retry::Same => (attempts.stays, attempts.is_bound) = (true, true),
+            Retry::Other => {
+                attempts.tried.insert(lease.backend());
+                let now = Instant::now();
+                let mut pools = self.pools_of(self.parts.routes.of(endpoint.class));
+                // With nobody else in service the same process may have it once more: it may just have been started anew.
+                attempts.stays = !pools.any(|pool| pool.choose(None, &attempts.tried, now).is_some());
+            }
+        }
+        error.set_retry(true);
+    }
+}
+
+/// Whether the process closed or broke the connection, which is neither its silence nor an answer that is no HTTP.
+fn is_break(error: &Error) -> bool {
+    let kinds = [ErrorType::ConnectionClosed, ErrorType::ReadError, ErrorType::WriteError];
+    *error.esource() == ErrorSource::Upstream && kinds.contains(error.etype())
+}

@@ -32,6 +32,8 @@ mod timeouts;
 
 // Synapse's processes under dendron's care.
 mod supervision;
+// Processes that die, break off or hang.
+mod faults;
 // Two homeservers behind two dendrons.
 mod federation;
 // `./dev run` in a fresh clone.
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Test> {
-    let suites: [&[Test]; 13] = [
+    let suites: [&[Test]; 14] = [
         tidy::TESTS,
         command_line::TESTS,
         servlets::TESTS,
@@ -75,6 +77,7 @@ fn tests() -> Vec<Test> {
         stop::TESTS,
         timeouts::TESTS,
         supervision::TESTS,
+        faults::TESTS,
         federation::TESTS,
         two_commands::TESTS,
     ];

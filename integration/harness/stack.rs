@@ -85,7 +85,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Waits until dendron says that it is ready.
+    /// Waits until dendron says that it is ready, and that every process of every pool is healthy: before that main may
+    /// serve what is a worker's.
     pub fn wait_until_ready(&mut self) -> Result<(), Failed> {
         let admin = self.admin();
         let log = self.dendron_log();
@@ -96,7 +97,16 @@ impl Stack {
                 return Ok(Err(Failed::from("dendron has ended")));
             }
             let answer = admin.get("/ready")?;
-            if answer.status == 200 { Ok(Ok(())) } else { Err(answer.text().into()) }
+            if answer.status != 200 {
+                return Err(answer.text().into());
+            }
+            let status = admin.get("/status")?.json();
+            let pools = status["pools"].as_array().into_iter().flatten();
+            let mut processes = pools.flat_map(|pool| pool["processes"].as_array().into_iter().flatten());
+            match processes.find(|process| process["healthy"] != true) {
+                Some(process) => Err(format!("not healthy yet: {process}").into()),
+                None => Ok(Ok(())),
+            }
         });
         let outcome = outcome.and_then(|outcome| outcome);
         outcome.map_err(|reason| {

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 use libtest_mimic::Failed;
 
-/// What a stub does with a request, whose head it is given. The stream stands behind the head.
-pub type Behaviour = fn(head: &str, stream: &mut TcpStream) -> std::io::Result<()>;
+/// What a stub does with a request, whose head it is given. The stream stands behind the head; an error closes it.
+type Behaviour = dyn Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync;
 
 /// A server on a free port that answers health checks and does with everything else as it is told. It ends with its
 /// owner.
@@ -24,7 +24,10 @@ pub const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n
 
 impl Stub {
     /// Starts it.
-    pub fn start(behaviour: Behaviour) -> Result<Self, Failed> {
+    pub fn start(
+        behaviour: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Result<Self, Failed> {
+        let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -35,7 +38,8 @@ impl Stub {
                     return;
                 }
                 // A connection's thread ends when dendron closes it.
-                std::thread::spawn(move || serve(&stream, behaviour));
+                let behaviour = Arc::clone(&behaviour);
+                std::thread::spawn(move || serve(&stream, &*behaviour));
             }
         });
         Ok(Stub { address, is_over, accepting: Some(accepting) })
@@ -58,7 +62,7 @@ impl Drop for Stub {
     }
 }
 
-fn serve(stream: &TcpStream, behaviour: Behaviour) -> Option<()> {
+fn serve(stream: &TcpStream, behaviour: &Behaviour) -> Option<()> {
     let mut reader = BufReader::with_capacity(1, stream.try_clone().ok()?);
     let mut writer = stream.try_clone().ok()?;
     loop {

@@ -13,6 +13,8 @@ use super::Backend;
 
 /// How often a process is checked.
 pub const INTERVAL: Duration = Duration::from_secs(2);
+/// The same while it is unhealthy: main may be doing its work, so it should be taken back soon.
+pub const INTERVAL_WHILE_DOWN: Duration = Duration::from_millis(500);
 /// How long a check may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How many failures in a row make a process unhealthy.
@@ -65,10 +67,10 @@ impl Verdict {
 pub async fn watch(backend: Arc<Backend>) {
     let connector = Connector::<()>::new(None);
     let mut verdict = Verdict::default();
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for round in 0_u32.. {
-        ticks.tick().await;
+        if round > 0 {
+            tokio::time::sleep(if backend.is_healthy() { INTERVAL } else { INTERVAL_WHILE_DOWN }).await;
+        }
         if round % RESOLVE_EVERY == 0
             && let Err(error) = backend.resolve().await
         {

@@ -4,12 +4,14 @@
 //! - `retry`: whether a request that may have reached Synapse is sent again.
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
+//! - `linger`: the end of a connection whose client still sends.
 //!
 //! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
 
 mod attempt;
 mod failure;
 mod forward;
+mod linger;
 mod retry;
 
 use std::net::IpAddr;
@@ -236,12 +238,15 @@ impl ProxyHttp for Edge {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let (failure, ended) = failure::meaning(error, context.failure);
         context.exchange.ended = ended;
-        let can_answer = session.response_written().is_none();
+        // A `100 Continue` that was passed on is no answer yet.
+        let can_answer = session.response_written().is_none_or(|head| head.status.as_u16() == 100);
         let Some(failure) = failure.filter(|_| can_answer) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         tracing::debug!(request_id = %context.exchange.request_id, %error, "the request failed");
         session.set_keepalive(None);
+        // The process is done with this request, though its client may not be.
+        context.lease = None;
         if send(session, context, failure.reply()).await.is_err() {
             context.exchange.ended = Ended::ClientGone;
         }
@@ -281,7 +286,7 @@ fn is_hostless(head: &RequestHeader) -> bool {
     head.version == Version::HTTP_11 && !head.headers.contains_key(http::header::HOST) && head.uri.host().is_none()
 }
 
-/// Sends a reply of dendron's own.
+/// Sends a reply of dendron's own, and sees to it that the client hears it.
 async fn send(session: &mut Session, context: &mut Context, reply: Reply) -> Result<()> {
     let is_head = session.req_header().method == http::Method::HEAD;
     let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
@@ -295,5 +300,6 @@ async fn send(session: &mut Session, context: &mut Context, reply: Reply) -> Res
         session.write_response_body(Some(reply.body), true).await?;
     }
     context.exchange.answered_by = AnsweredBy::Edge;
+    linger::until_heard(session).await;
     Ok(())
 }

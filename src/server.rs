@@ -22,7 +22,7 @@ use prometheus::IntGauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::Admin;
-use crate::answer::Offer;
+use crate::answer::{BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
@@ -98,6 +98,7 @@ impl Dendron {
             trusted: TrustedProxies::new(config.trusted_proxies.clone()),
             access_log: access_log.map_err(StartError::AccessLog)?,
             request_ids: RequestIds::new(run),
+            body_limits: body_limits(config),
             metrics,
         };
         Ok(Dendron { parts: Arc::new(parts) })
@@ -125,6 +126,11 @@ impl Dendron {
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.parts.metrics
     }
+}
+
+/// Synapse's own limits, where its configuration is known.
+fn body_limits(config: &Config) -> BodyLimits {
+    BodyLimits { upload_size_max: config.homeserver.as_ref().map(|homeserver| homeserver.media.upload_size_max) }
 }
 
 /// The processes and the ways to them, without anything that serves.

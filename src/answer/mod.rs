@@ -2,18 +2,23 @@
 //! order in which they are asked.
 //!
 //! - [`private`]: paths that are not offered on the listener.
+//! - [`too_large`]: uploads that are larger than Synapse takes.
 //!
 //! Not here yet: login, syncs and the near-static endpoints, which are all forwarded.
 
 pub mod private;
+pub mod too_large;
+
+use http::HeaderMap;
 
 use crate::endpoint::Class;
 use crate::exchange::Ended;
 use crate::reply::Reply;
 
 pub use private::Offer;
+pub use too_large::BodyLimits;
 
 /// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
-pub fn answer(class: Class, offer: Offer) -> Option<(Reply, Ended)> {
-    private::answer(class, offer)
+pub fn answer(class: Class, headers: &HeaderMap, offer: Offer, limits: BodyLimits) -> Option<(Reply, Ended)> {
+    private::answer(class, offer).or_else(|| too_large::answer(class, headers, limits))
 }

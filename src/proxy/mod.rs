@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Version;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -27,7 +28,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::answer::{self, Offer};
+use crate::answer::{self, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::endpoint::{Class, Endpoint, Endpoints, Subject};
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
@@ -59,6 +60,8 @@ pub struct Parts {
     pub access_log: AccessLog,
     /// The names of requests.
     pub request_ids: RequestIds,
+    /// How large bodies may be.
+    pub body_limits: BodyLimits,
 }
 
 /// Gives every request a name.
@@ -157,7 +160,9 @@ impl ProxyHttp for Edge {
             send(session, context, Failure::Malformed.reply()).await?;
             return Ok(true);
         }
-        let Some((reply, ended)) = answer::answer(context.exchange.endpoint.class, self.offer) else {
+        let class = context.exchange.endpoint.class;
+        let headers = &session.req_header().headers;
+        let Some((reply, ended)) = answer::answer(class, headers, self.offer, self.parts.body_limits) else {
             return Ok(false);
         };
         context.exchange.ended = ended;
@@ -198,6 +203,22 @@ impl ProxyHttp for Edge {
         let encrypted = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let trusted = self.parts.trusted.trusts(peer);
         forward::rewrite(request, &context.exchange, encrypted, trusted)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        // The session's own count, because a body that is sent again to another process passes here twice.
+        let bytes = session.body_bytes_read() as u64;
+        if self.parts.body_limits.exceeded(context.exchange.endpoint.class, bytes) {
+            context.failure = Some(Failure::TooLarge);
+            return Error::e_explain(ErrorType::HTTPStatus(413), "the body is larger than Synapse takes");
+        }
+        Ok(())
     }
 
     async fn response_filter(

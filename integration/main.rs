@@ -21,6 +21,8 @@ mod forward;
 mod who_served;
 // Metrics, health and status, read by a real Prometheus.
 mod admin;
+// Bodies of every size and framing.
+mod bodies;
 // Real client libraries.
 mod clients;
 // Dendron inside another Pingora server.
@@ -72,6 +74,7 @@ fn tests() -> Vec<Test> {
         forward::TESTS,
         who_served::TESTS,
         admin::TESTS,
+        bodies::TESTS,
         clients::TESTS,
         embed::TESTS,
         stop::TESTS,

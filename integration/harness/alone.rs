@@ -72,9 +72,19 @@ impl Alone {
         Ok(Alone { process, output: output.to_owned(), admin })
     }
 
+    /// Its process's id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// A client of its admin listener.
     pub fn admin(&self) -> &Client {
         &self.admin
+    }
+
+    /// Stops it at once, for another to take its place.
+    pub fn end(&mut self) -> Result<(), Failed> {
+        self.process.stop(Signal::INT).map(drop)
     }
 
     /// Stops it at once; returns all that it said.

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Test> {
-    let suites: [&[Test]; 14] = [
+    let suites: &[&[Test]] = &[
         tidy::TESTS,
         command_line::TESTS,
         servlets::TESTS,

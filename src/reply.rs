@@ -38,6 +38,9 @@ pub enum Failure {
     /// The request cannot be understood as HTTP.
     #[error("The request is malformed")]
     Malformed,
+    /// The request's line and headers are larger than any that Synapse takes.
+    #[error("The request's headers are too large")]
+    HeadersTooLarge,
     /// The path is not offered on this listener.
     #[error("Unrecognized request")]
     NotOffered,
@@ -72,6 +75,7 @@ impl Failure {
     pub const fn status(self) -> StatusCode {
         match self {
             Failure::Malformed => StatusCode::BAD_REQUEST,
+            Failure::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Failure::NotOffered => StatusCode::NOT_FOUND,
             Failure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -119,8 +123,9 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 10] = [
+    const ALL: [Failure; 11] = [
         Failure::Malformed,
+        Failure::HeadersTooLarge,
         Failure::NotOffered,
         Failure::TooLarge,
         Failure::TooSlow,

@@ -1,11 +1,13 @@
 //! Answers that need no Synapse. Each part answers or hands the request on; the order of the lines in [`answer`] is the
 //! order in which they are asked.
 //!
+//! - [`malformed`]: heads that must not go on, whatever they ask for; asked first of all.
 //! - [`private`]: paths that are not offered on the listener.
 //! - [`too_large`]: uploads that are larger than Synapse takes.
 //!
 //! Not here yet: login, syncs and the near-static endpoints, which are all forwarded.
 
+pub mod malformed;
 pub mod private;
 pub mod too_large;
 
@@ -15,6 +17,7 @@ use crate::endpoint::Class;
 use crate::exchange::Ended;
 use crate::reply::Reply;
 
+pub use malformed::{Head, malformed};
 pub use private::Offer;
 pub use too_large::BodyLimits;
 

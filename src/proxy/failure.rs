@@ -56,7 +56,7 @@ fn from_status(kind: &ErrorType) -> Option<Failure> {
 fn ended(failure: Option<Failure>) -> Ended {
     match failure {
         None => Ended::ClientGone,
-        Some(Failure::Malformed | Failure::TooLarge | Failure::TooSlow) => Ended::BadRequest,
+        Some(Failure::Malformed | Failure::HeadersTooLarge | Failure::TooLarge | Failure::TooSlow) => Ended::BadRequest,
         Some(Failure::NotOffered) => Ended::NotOffered,
         Some(Failure::Unreachable | Failure::Down | Failure::Overloaded) => Ended::Unreachable,
         Some(Failure::BrokenOff) => Ended::BrokenOff,

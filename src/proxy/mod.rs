@@ -154,11 +154,17 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        if is_hostless(session.req_header()) {
+        if let Some(failure) = malformed(session) {
             context.exchange.ended = Ended::BadRequest;
+            // Where the request ends is what cannot be trusted.
             session.set_keepalive(None);
-            send(session, context, Failure::Malformed.reply()).await?;
+            send(session, context, failure.reply()).await?;
             return Ok(true);
+        }
+        let head = session.req_header_mut();
+        if head.version == Version::HTTP_10 && !head.headers.contains_key(http::header::HOST) {
+            // It goes on as HTTP/1.1, where a host that nobody knows is an empty one (RFC 9112, 3.2).
+            head.insert_header(http::header::HOST, "")?;
         }
         let class = context.exchange.endpoint.class;
         let headers = &session.req_header().headers;
@@ -267,7 +273,7 @@ impl ProxyHttp for Edge {
         tracing::debug!(request_id = %context.exchange.request_id, %error, "the request failed");
         session.set_keepalive(None);
         // The process is done with this request, though its client may not be.
-        context.lease = None;
+        context.attempts.end();
         if send(session, context, failure.reply()).await.is_err() {
             context.exchange.ended = Ended::ClientGone;
         }
@@ -302,9 +308,11 @@ impl ProxyHttp for Edge {
     }
 }
 
-/// Whether an HTTP/1.1 request names no host, which the protocol forbids (RFC 9112, 3.2) and Pingora lets pass.
-fn is_hostless(head: &RequestHeader) -> bool {
-    head.version == Version::HTTP_11 && !head.headers.contains_key(http::header::HOST) && head.uri.host().is_none()
+/// Why the request is refused for its head alone.
+fn malformed(session: &Session) -> Option<Failure> {
+    let head = session.req_header();
+    let raw = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
+    answer::malformed(answer::Head { parts: head, target: head.raw_path(), raw: raw.as_deref() })
 }
 
 /// Sends a reply of dendron's own, and sees to it that the client hears it.

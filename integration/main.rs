@@ -17,6 +17,8 @@ mod tidy;
 
 // What every request goes through, on a monolith and with workers.
 mod forward;
+// What strangers send: nothing that two readers could read in two ways goes on.
+mod hostile;
 // Which process served a request, by Synapse's own account.
 mod who_served;
 // Metrics, health and status, read by a real Prometheus.
@@ -72,6 +74,7 @@ fn tests() -> Vec<Test> {
         command_line::TESTS,
         servlets::TESTS,
         forward::TESTS,
+        hostile::TESTS,
         who_served::TESTS,
         admin::TESTS,
         bodies::TESTS,

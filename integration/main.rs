@@ -19,6 +19,8 @@ mod tidy;
 mod forward;
 // What strangers send: nothing that two readers could read in two ways goes on.
 mod hostile;
+// The same answers with and without dendron.
+mod transparency;
 // Which process served a request, by Synapse's own account.
 mod who_served;
 // Metrics, health and status, read by a real Prometheus.
@@ -75,6 +77,7 @@ fn tests() -> Vec<Test> {
         servlets::TESTS,
         forward::TESTS,
         hostile::TESTS,
+        transparency::TESTS,
         who_served::TESTS,
         admin::TESTS,
         bodies::TESTS,

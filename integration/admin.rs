@@ -83,8 +83,17 @@ fn status_says_what_is(stack: &mut Stack) -> Result<(), Failed> {
         check_pools(stack, &status).map(|()| status)
     })?;
     let fields: Vec<&str> = status.as_object().ok_or("no object")?.keys().map(String::as_str).collect();
-    let expected =
-        ["descriptors_limit", "pools", "server_name", "started", "supervised", "synapse", "uptime_seconds", "version"];
+    let expected = [
+        "connections_limit",
+        "descriptors_limit",
+        "pools",
+        "server_name",
+        "started",
+        "supervised",
+        "synapse",
+        "uptime_seconds",
+        "version",
+    ];
     ensure_eq!(fields, expected, "the fields");
     ensure_eq!(status["version"], env!("CARGO_PKG_VERSION"), "the version");
     ensure_eq!(status["server_name"], stack.facts["server_name"], "the server's name");
@@ -436,6 +445,7 @@ fn without_synapse_failures_are_counted(_: &Stacks) -> Result<(), Failed> {
     // Each request was sent on once: from the first process to the second, and then there is nobody left.
     add(&mut expected, "dendron_upstream_retries_total", &[("pool", "main")], 3.0);
     add(&mut expected, "dendron_access_log_dropped_total", &[], 0.0);
+    add(&mut expected, "dendron_connections_refused_total", &[], 0.0);
     for process in [first, second] {
         let name = format!("127.0.0.1:{process}");
         add(&mut expected, "dendron_process_requests_total", &[("process", name.as_str())], 3.0);

@@ -31,6 +31,8 @@ mod bodies;
 mod clients;
 // Dendron inside another Pingora server.
 mod embed;
+// How many clients may be connected, and what becomes of the rest.
+mod connections;
 // How dendron ends.
 mod stop;
 // How long is waited, and for what.
@@ -83,6 +85,7 @@ fn tests() -> Vec<Test> {
         bodies::TESTS,
         clients::TESTS,
         embed::TESTS,
+        connections::TESTS,
         stop::TESTS,
         timeouts::TESTS,
         supervision::TESTS,

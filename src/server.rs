@@ -4,7 +4,7 @@
 //! - [`Dendron`]: the built parts. Somebody else's Pingora server can take its proxy and its background services.
 //! - [`run`]: dendron as a program: listeners, admin, supervised processes, signals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use pingora_core::services::ServiceWithDependents;
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service;
 use pingora_proxy::http_proxy;
-use prometheus::IntGauge;
+use prometheus::{IntCounter, IntGauge};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::Admin;
@@ -26,7 +26,8 @@ use crate::answer::{BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
-use crate::listener::{Certificates, Counted, Listener, ListenerError};
+use crate::listener::budget::{ADMIN_CONNECTIONS, COMFORTABLE_LIMIT};
+use crate::listener::{BeforeTls, Budget, Certificates, ConnectionMetrics, Counted, Listener, ListenerError, Places};
 use crate::observe::logging::LoggingError;
 use crate::observe::{AccessLog, Metrics, logging};
 use crate::proxy::{Edge, Parts, RequestIds};
@@ -38,8 +39,6 @@ use crate::upstream::{Address, Limits, Pools, health};
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
 /// How often certificate files are looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
-/// How many idle connections to Synapse a listener's threads keep.
-const UPSTREAM_POOL_SIZE: usize = 1024;
 /// How long a client's HTTP/2 connection may be without a request.
 const CLIENT_H2_IDLE: Duration = Duration::from_secs(300);
 
@@ -139,7 +138,10 @@ fn body_limits(config: &Config) -> BodyLimits {
 ///
 /// [`NoMainPool`] when there is nobody to send requests to.
 pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> {
-    let pools = Pools::new(&config.pools, config.connection_times, Limits::default());
+    let mut limits = Limits::default();
+    // The many streams of an HTTP/2 client have a connection to Synapse each, so they need a bound as well.
+    limits.in_flight = limits.in_flight.min(budget(config).connections);
+    let pools = Pools::new(&config.pools, config.connection_times, limits);
     let names: Vec<&str> = pools.all().iter().map(|pool| &**pool.name()).collect();
     let routes = Routes::new(&names, &config.patience)?;
     Ok((pools, routes))
@@ -153,14 +155,15 @@ pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> 
 /// [`StartError`] when it cannot start; nothing is left running then.
 pub fn run(config: Config) -> Result<(), StartError> {
     logging::start(config.log.level, config.log.format)?;
-    let descriptors = raise_descriptors_limit();
+    raise_descriptors_limit();
     config.listeners.iter().chain([&config.admin]).map(Listener::probe).collect::<Result<Vec<()>, _>>()?;
 
     let dendron = Dendron::build(&config)?;
+    let budget = budget(&config);
     let certificates = load_certificates(&config.listeners)?;
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, budget));
     server.bootstrap();
-    for service in proxy_services(&dendron, &config.listeners, &certificates, &server.configuration)? {
+    for service in proxy_services(&dendron, &config.listeners, &certificates, budget, &server.configuration)? {
         server.add_boxed_service(service);
     }
     server.add_services(dendron.background_services());
@@ -173,7 +176,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     for listener in &config.listeners {
         tracing::info!(address = %listener.address, tls = !listener.certificates.is_empty(), "listening");
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), descriptors, "started");
+    report(budget);
     serve(server, &dendron.metrics().connections)?;
     if let Some(supervisor) = supervisor {
         supervisor.stop();
@@ -198,12 +201,24 @@ fn serve(server: Server, connections: &IntGauge) -> Result<(), StartError> {
     Ok(())
 }
 
-fn server_conf(config: &Config) -> ServerConf {
+/// Says that dendron has started, and how much it can carry.
+fn report(budget: Budget) {
+    let (descriptors, connections) = (descriptors_limit(), budget.connections);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), descriptors, connections, "started");
+    if descriptors < COMFORTABLE_LIMIT {
+        tracing::warn!(descriptors, connections, "the limit of open files is low: few clients can be connected");
+    }
+}
+
+fn server_conf(config: &Config, budget: Budget) -> ServerConf {
+    let threads = config.threads.unwrap_or_else(cores);
+    let services: BTreeSet<Offer> = config.listeners.iter().map(|listener| listener.offer).collect();
     ServerConf {
-        threads: config.threads.unwrap_or_else(cores),
+        threads,
         grace_period_seconds: Some(config.shutdown_grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
-        upstream_keepalive_pool_size: UPSTREAM_POOL_SIZE,
+        // Pingora takes it for each thread of each service.
+        upstream_keepalive_pool_size: (budget.idle / threads.max(1) / services.len().max(1)).max(1),
         ..ServerConf::default()
     }
 }
@@ -230,20 +245,22 @@ fn proxy_services(
     dendron: &Dendron,
     listeners: &[Listener],
     certificates: &CertificatesByAddress,
+    budget: Budget,
     conf: &Arc<ServerConf>,
 ) -> Result<Vec<Box<dyn ServiceWithDependents>>, StartError> {
     let mut by_offer: BTreeMap<Offer, Vec<&Listener>> = BTreeMap::new();
     for listener in listeners {
         by_offer.entry(listener.offer).or_default().push(listener);
     }
-    let metrics = dendron.metrics();
+    let places = places(dendron.metrics(), budget);
     let services = by_offer.into_iter().map(|(offer, listeners)| {
         let mut proxy = http_proxy(conf, dendron.edge(offer));
         let mut options = pingora_core::apps::HttpServerOptions::default();
         options.h2_idle_timeout = Some(CLIENT_H2_IDLE);
         proxy.server_options = Some(options);
-        let counted = Counted::new(proxy, metrics.connections.clone(), metrics.connections_accepted.clone());
-        let mut service = Service::new("edge".to_owned(), counted);
+        let mut service = Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&places)));
+        service.set_connection_filter(Arc::clone(&places) as Arc<_>);
+        service.endpoints().set_pre_tls_callback(Arc::new(BeforeTls::new(Arc::clone(&places))));
         for listener in listeners {
             let own = certificates.iter().find(|(address, _)| *address == listener.address);
             service.add_listener(listener.endpoint(own.map(|(_, certificates)| certificates))?);
@@ -251,6 +268,27 @@ fn proxy_services(
         Ok(Box::new(service) as Box<dyn ServiceWithDependents>)
     });
     services.collect()
+}
+
+/// The places of all clients.
+fn places(metrics: &Metrics, budget: Budget) -> Arc<Places> {
+    metrics.connections_limit.set(i64::try_from(budget.connections).unwrap_or(i64::MAX));
+    let counts = ConnectionMetrics {
+        open: metrics.connections.clone(),
+        accepted: metrics.connections_accepted.clone(),
+        refused: metrics.connections_refused.clone(),
+    };
+    Arc::new(Places::new(budget.connections, budget.waiting, counts))
+}
+
+/// The places of those who read metrics and status, which are counted nowhere.
+fn admin_places() -> Result<Arc<Places>, prometheus::Error> {
+    let counts = ConnectionMetrics {
+        open: IntGauge::new("open", "open")?,
+        accepted: IntCounter::new("accepted", "accepted")?,
+        refused: IntCounter::new("refused", "refused")?,
+    };
+    Ok(Arc::new(Places::new(ADMIN_CONNECTIONS, 0, counts)))
 }
 
 fn admin_service(
@@ -267,7 +305,9 @@ fn admin_service(
         server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),
         started: SystemTime::now(),
     };
-    let mut service = Service::new("admin".to_owned(), admin);
+    let places = admin_places()?;
+    let mut service = Service::new("admin".to_owned(), Counted::new(admin, Arc::clone(&places)));
+    service.set_connection_filter(places);
     service.threads = Some(1);
     service.add_listener(config.admin.endpoint(None)?);
     tracing::info!(address = %config.admin.address, "admin listening");
@@ -279,12 +319,20 @@ fn start_supervisor(config: &Config) -> Result<Option<Supervisor>, StartError> {
     Ok(Some(Supervisor::start(plan, supervise::launch::own_program())?))
 }
 
-/// Raises the soft limit of open files to the hard one; returns the limit now in force.
-fn raise_descriptors_limit() -> u64 {
+/// Raises the soft limit of open files to the hard one. Where that is refused, the soft one stays in force.
+fn raise_descriptors_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let in_force = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    in_force.unwrap_or(u64::MAX)
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The limit of open files that is in force.
+fn descriptors_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How the descriptors that may be open now are divided.
+fn budget(config: &Config) -> Budget {
+    Budget::new(descriptors_limit(), config.needs(), config.connections_max)
 }
 
 /// Checks every process until the server stops.

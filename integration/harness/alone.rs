@@ -59,7 +59,18 @@ impl Alone {
     /// Starts `dendron run` on a configuration whose admin listener has this port, and waits until it serves.
     pub fn start(config: &Path, admin_port: u16, output: &Path) -> Result<Self, Failed> {
         let arguments = ["run", "--config", config.to_str().unwrap_or_default()];
-        let mut process = Child::start("dendron", dendron(), &arguments, output)?;
+        Self::wait(Child::start("dendron", dendron(), &arguments, output)?, admin_port, output)
+    }
+
+    /// The same with a limit of open files, the soft and the hard one.
+    pub fn limited(config: &Path, admin_port: u16, output: &Path, descriptors: u32) -> Result<Self, Failed> {
+        let limit = format!("--nofile={descriptors}:{descriptors}");
+        let program = dendron().to_str().unwrap_or_default();
+        let arguments = [&limit, "--", program, "run", "--config", config.to_str().unwrap_or_default()];
+        Self::wait(Child::start("dendron", Path::new("prlimit"), &arguments, output)?, admin_port, output)
+    }
+
+    fn wait(mut process: Child, admin_port: u16, output: &Path) -> Result<Self, Failed> {
         let admin = Client::new(&format!("http://127.0.0.1:{admin_port}"));
         eventually(SOON, || match admin.get("/health") {
             Ok(answer) if answer.status == 200 => Ok(()),

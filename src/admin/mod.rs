@@ -47,7 +47,14 @@ pub struct Admin {
 impl Admin {
     fn status(&self, now: SystemTime) -> Status {
         let supervised = self.supervisor.as_ref().map(Supervisor::status).unwrap_or_default();
-        Status::new(&self.pools, &supervised, self.server_name.as_deref(), self.started, now)
+        Status::new(
+            &self.pools,
+            &supervised,
+            self.server_name.as_deref(),
+            self.metrics.connections_limit.get(),
+            self.started,
+            now,
+        )
     }
 
     fn answer(&self, method: &Method, path: &str, now: SystemTime) -> (StatusCode, &'static str, Vec<u8>) {

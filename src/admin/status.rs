@@ -26,6 +26,8 @@ pub struct Status {
     pub synapse: Option<String>,
     /// The most file descriptors that may be open.
     pub descriptors_limit: i64,
+    /// The most connections of clients that may be open.
+    pub connections_limit: i64,
     /// The pools.
     pub pools: Vec<PoolStatus>,
     /// The processes that dendron started.
@@ -83,6 +85,7 @@ impl Status {
         pools: &Pools,
         supervised: &[ProcessStatus],
         server_name: Option<&str>,
+        connections_limit: i64,
         started: SystemTime,
         now: SystemTime,
     ) -> Self {
@@ -95,6 +98,7 @@ impl Status {
             server_name: server_name.map(str::to_owned),
             synapse: main.and_then(|pool| pool.processes.iter().find_map(|process| process.server.clone())),
             descriptors_limit: descriptors_limit(),
+            connections_limit,
             supervised: supervised.iter().map(SupervisedStatus::of).collect(),
             pools,
         }

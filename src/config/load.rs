@@ -13,7 +13,7 @@ use super::problem::{Place, Places, Problems, Severity};
 use super::settings::Settings;
 use super::synapse_file::{self, Merged};
 use super::worker::worker;
-use super::{Config, Source, derive, files, pools, read, supervise};
+use super::{Config, Source, derive, descriptors, files, pools, read, supervise};
 use crate::endpoint::Class;
 use crate::listener::{Listener, ListenerSettings};
 use crate::observe::access_log::Target;
@@ -122,6 +122,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
     let mut config = Config {
         listeners: settings.listeners.0.iter().map(Listener::from).collect(),
         admin: Listener::from(&ListenerSettings::at(settings.admin.address.clone())),
+        connections_max: settings.connections.max.and_then(|max| usize::try_from(max.get()).ok()),
         pools,
         connection_times: ConnectionTimes {
             connect: settings.timeouts.connect,
@@ -149,6 +150,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
     let sources = Sources { dendron: origin.places, homeserver: homeserver_places, workers_complete };
     check::check(&config, &settings, &sources, problems);
     files::check(&settings, origin.places, problems);
+    descriptors::check(&config, origin.places, problems);
     config
 }
 

@@ -12,7 +12,8 @@
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
-//! - `check`, `files`: what does not fit together, and which files cannot be read.
+//! - `check`, `files`, `descriptors`: what does not fit together, which files cannot be read, and whether enough can be
+//!   open.
 //! - `problem`, `secret`: how problems look, and what is never shown.
 //!
 //! Not here: how the settings are used, nor the settings of a part alone, which stand beside it (`listener::settings`,
@@ -20,6 +21,7 @@
 
 mod check;
 mod derive;
+mod descriptors;
 mod document;
 mod files;
 pub mod homeserver;
@@ -58,6 +60,7 @@ pub use problem::{Place, Problem, Problems, Severity};
 pub use secret::{Secret, SecretSource};
 
 use crate::endpoint::Class;
+use crate::listener::Needs;
 use crate::observe::LogSettings;
 use crate::supervise::Plan;
 use crate::upstream::{ConnectionTimes, PoolSettings};
@@ -77,6 +80,8 @@ pub enum Source {
 pub struct Config {
     /// Where clients and other servers reach dendron.
     pub listeners: Vec<crate::listener::Listener>,
+    /// The administrator's own bound on connections of clients.
+    pub connections_max: Option<usize>,
     /// Where metrics and status are shown.
     pub admin: crate::listener::Listener,
     /// The pools, in the order of [`crate::route::rules::pool_names`]; `main` is always there.
@@ -100,6 +105,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// What has descriptors besides the clients.
+    pub fn needs(&self) -> Needs {
+        let processes = self.pools.iter().map(|pool| pool.backends.len()).sum();
+        let supervised = self.supervise.as_ref().map_or(0, |plan| plan.processes.len());
+        Needs { listeners: self.listeners.len() + 1, processes, supervised }
+    }
+
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Option<&PoolSettings> {
         self.pools.iter().find(|pool| pool.name == name)

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::duration;
-use crate::listener::{ListenerSettings, settings};
+use crate::listener::{ConnectionSettings, ListenerSettings, settings};
 use crate::observe::LogSettings;
 use crate::supervise;
 use crate::upstream::{Address, ConnectionTimes};
@@ -25,6 +25,8 @@ use crate::upstream::{Address, ConnectionTimes};
 pub struct Settings {
     /// Where clients and other servers reach dendron.
     pub listeners: Listeners,
+    /// How many clients may be connected.
+    pub connections: ConnectionSettings,
     /// Where metrics and status are shown.
     pub admin: AdminSettings,
     /// Synapse's own files.

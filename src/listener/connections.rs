@@ -1,32 +1,169 @@
-//! Counts the connections of a listener's clients.
+//! The places that a listener's clients have: so many, that descriptors cannot run out.
+//!
+//! A connection beyond the last place waits a moment for one, unserved, among a few others; or else it is closed. Over
+//! TLS the place is taken before the handshake, so that handshakes that never end are bounded as well. An accepted
+//! connection has a descriptor before anybody looks at it, and a burst can bring many: so those that have arrived are
+//! counted where they are accepted, and closed there if they are more than can be placed.
 
-use std::sync::Arc;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
+use pingora_core::listeners::{ConnectionFilter, PreTlsProcess};
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::stream::Stream as RawStream;
 use pingora_core::server::ShutdownWatch;
+use pingora_core::upstreams::peer::{Tracer, Tracing};
+use pingora_core::{Error, ErrorType, Result};
 use prometheus::{IntCounter, IntGauge};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// An application whose connections are counted while they are served.
-pub struct Counted<A> {
-    application: Arc<A>,
-    open: IntGauge,
-    accepted: IntCounter,
+use super::budget::{ARRIVED_MAX, WAIT};
+
+/// How often at most it is said that connections are refused.
+const TOLD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is counted of connections.
+#[derive(Clone, Debug)]
+pub struct ConnectionMetrics {
+    /// Those that have a place.
+    pub open: IntGauge,
+    /// Those that ever got one.
+    pub accepted: IntCounter,
+    /// Those that were closed for want of one.
+    pub refused: IntCounter,
 }
 
+/// The places of the clients of some listeners.
+pub struct Places {
+    free: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// Those that were accepted and have not asked for a place yet.
+    arrived: AtomicUsize,
+    count: usize,
+    metrics: ConnectionMetrics,
+    /// When it was last said that there is none.
+    told: Mutex<Option<Instant>>,
+}
+
+/// One connection's place; given back when dropped, however the connection ends.
+pub struct Place {
+    open: IntGauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// An application each of whose connections has a place.
+pub struct Counted<A> {
+    application: Arc<A>,
+    places: Arc<Places>,
+}
+
+/// What is done with an encrypted connection before its handshake.
+pub struct BeforeTls {
+    places: Arc<Places>,
+}
+
+// === impl Places ===
+
+impl Places {
+    /// So many places, and so many connections that may wait for one.
+    pub fn new(count: usize, waiting: usize, metrics: ConnectionMetrics) -> Self {
+        Places {
+            free: Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS))),
+            waiting: Semaphore::new(waiting),
+            arrived: AtomicUsize::new(0),
+            count,
+            metrics,
+            told: Mutex::new(None),
+        }
+    }
+
+    /// A place, at once if one is free, else after a short wait. `None` when the connection is to be closed.
+    pub async fn take(&self) -> Option<Place> {
+        let free = Arc::clone(&self.free).try_acquire_owned();
+        let turn = free.is_err().then(|| self.waiting.try_acquire());
+        let _ = self.arrived.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arrived| arrived.checked_sub(1));
+        let permit = match (free, turn) {
+            (Ok(permit), _) => Some(permit),
+            (Err(_), Some(Ok(_turn))) => {
+                timeout(WAIT, Arc::clone(&self.free).acquire_owned()).await.ok().and_then(Result::ok)
+            }
+            (Err(_), _) => None,
+        };
+        let Some(permit) = permit else {
+            self.refuse();
+            return None;
+        };
+        self.metrics.accepted.inc();
+        self.metrics.open.inc();
+        Some(Place { open: self.metrics.open.clone(), _permit: permit })
+    }
+
+    /// Whether a connection that was just accepted may stay open until it asks for a place.
+    fn arrive(&self) -> bool {
+        let most = self.free.available_permits().saturating_add(ARRIVED_MAX);
+        let stays = self.arrived.fetch_add(1, Ordering::Relaxed) < most;
+        if !stays {
+            self.arrived.fetch_sub(1, Ordering::Relaxed);
+            self.refuse();
+        }
+        stays
+    }
+
+    fn refuse(&self) {
+        self.metrics.refused.inc();
+        self.tell(Instant::now());
+    }
+
+    /// Says it once in a while: a line for each refusal would be a flood of its own.
+    fn tell(&self, now: Instant) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| now.duration_since(told) >= TOLD_INTERVAL) {
+            *told = Some(now);
+            tracing::warn!(limit = self.count, "as many connections are open as may be: others are closed");
+        }
+    }
+}
+
+#[async_trait]
+impl ConnectionFilter for Places {
+    async fn should_accept(&self, _address: Option<&SocketAddr>) -> bool {
+        self.arrive()
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Places").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+// === impl Counted ===
+
 impl<A> Counted<A> {
-    /// Counts the connections of an application.
-    pub fn new(application: A, open: IntGauge, accepted: IntCounter) -> Self {
-        Counted { application: Arc::new(application), open, accepted }
+    /// Gives each connection of an application a place.
+    pub fn new(application: A, places: Arc<Places>) -> Self {
+        Counted { application: Arc::new(application), places }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _open = Open::enter(&self.open);
-        self.accepted.inc();
+        // An encrypted connection got its place before the handshake.
+        let is_placed = stream.get_ssl_digest().is_some();
+        let _place = if is_placed { None } else { Some(self.places.take().await?) };
         let mut stream = Some(stream);
         // A stream that comes back wants to be served again, for the next request of a connection that is kept alive.
         while let Some(served) = stream {
@@ -40,18 +177,103 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     }
 }
 
-/// One open connection; dropped with it, however it ends.
-struct Open<'gauge>(&'gauge IntGauge);
+// === impl BeforeTls ===
 
-impl<'gauge> Open<'gauge> {
-    fn enter(gauge: &'gauge IntGauge) -> Self {
-        gauge.inc();
-        Open(gauge)
+impl BeforeTls {
+    /// Gives each encrypted connection a place.
+    pub fn new(places: Arc<Places>) -> Self {
+        BeforeTls { places }
     }
 }
 
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
+#[async_trait]
+impl PreTlsProcess for BeforeTls {
+    async fn process(&self, stream: &mut RawStream) -> Result<()> {
+        let Some(place) = self.places.take().await else {
+            return Error::e_explain(ErrorType::AcceptError, "no place is free");
+        };
+        // The tracer is what a stream takes along until it is closed, whatever becomes of the handshake.
+        stream.tracer = Some(Tracer(Box::new(Held(Arc::new(place)))));
+        Ok(())
+    }
+}
+
+/// A place that lives as long as the stream that it is tied to.
+#[derive(Clone)]
+struct Held(#[expect(dead_code, reason = "it is held to be dropped")] Arc<Place>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Held")
+    }
+}
+
+impl Tracing for Held {
+    fn on_connected(&self) {}
+
+    fn on_disconnected(&self) {}
+
+    fn boxed_clone(&self) -> Box<dyn Tracing> {
+        Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(count: usize, waiting: usize) -> (Arc<Places>, ConnectionMetrics) {
+        let metrics = ConnectionMetrics {
+            open: IntGauge::new("open", "open").unwrap(),
+            accepted: IntCounter::new("accepted", "accepted").unwrap(),
+            refused: IntCounter::new("refused", "refused").unwrap(),
+        };
+        (Arc::new(Places::new(count, waiting, metrics.clone())), metrics)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_bound_a_few_wait_and_the_rest_is_refused_at_once() {
+        let (places, metrics) = places(2, 1);
+        let first = places.take().await.unwrap();
+        let second = places.take().await.unwrap();
+        let waits = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { places.take().await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        let begun = tokio::time::Instant::now();
+        assert!(places.take().await.is_none(), "the queue is full");
+        assert_eq!((begun.elapsed(), metrics.refused.get()), (Duration::ZERO, 1));
+        drop(first);
+        assert!(waits.await.unwrap(), "the place that became free was not given on");
+        drop(second);
+        assert_eq!((metrics.open.get(), metrics.accepted.get()), (0, 3));
+    }
+
+    #[tokio::test]
+    async fn a_burst_is_bounded_before_anybody_looks_at_it() {
+        let (places, metrics) = places(3, 0);
+        let held = places.take().await.unwrap();
+        // Two will get a place, and some more may be told that there is none.
+        let stay = (0..1000).filter(|_| places.arrive()).count();
+        assert_eq!((stay, metrics.refused.get()), (2 + ARRIVED_MAX, 1000 - stay as u64));
+        let mut placed = Vec::new();
+        for _ in 0..stay {
+            placed.extend(places.take().await);
+        }
+        assert_eq!((placed.len(), metrics.refused.get()), (2, 998));
+        drop((held, placed));
+        assert!(places.arrive(), "the places that became free are not given on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_long() {
+        let (places, metrics) = places(1, 1);
+        let _held = places.take().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert!(places.take().await.is_none());
+        assert_eq!((begun.elapsed(), metrics.refused.get(), metrics.open.get()), (WAIT, 1, 1));
+        // Who waited in vain leaves room for others to wait.
+        assert_eq!(places.waiting.available_permits(), 1);
     }
 }

@@ -1,11 +1,13 @@
 //! Dendron's own listeners: TCP, TLS and unix sockets.
 //!
-//! - [`connections`]: counts them.
+//! - [`budget`]: how many connections there may be.
+//! - [`connections`]: the places that they have.
 //! - [`certificates`]: the certificates of a listener, chosen by name, read again when their files change.
 //! - [`settings`]: `listeners:` in dendron.yaml.
 //!
 //! Not here: what is done with a request (`proxy`).
 
+pub mod budget;
 pub mod certificates;
 pub mod connections;
 pub mod settings;
@@ -25,9 +27,10 @@ use pingora_core::protocols::TcpKeepalive;
 use crate::answer::Offer;
 use crate::upstream::Address;
 
+pub use budget::{Budget, Needs};
 pub use certificates::{CertificateFiles, Certificates};
-pub use connections::Counted;
-pub use settings::ListenerSettings;
+pub use connections::{BeforeTls, ConnectionMetrics, Counted, Places};
+pub use settings::{ConnectionSettings, ListenerSettings};
 
 /// The read and write buffers of a client's connection, in bytes. Pingora's default of 64 KiB stays with every idle
 /// connection and is what most of its memory would be.

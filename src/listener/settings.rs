@@ -1,7 +1,8 @@
-//! One of `listeners:` in dendron.yaml, as an administrator writes it, and what becomes of it.
+//! `connections:` and one of `listeners:` in dendron.yaml, as an administrator writes them, and what becomes of them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -10,6 +11,14 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use super::{CertificateFiles, Listener};
 use crate::answer::Offer;
 use crate::upstream::Address;
+
+/// How many clients may be connected.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionSettings {
+    /// The most connections of clients at once, where that is fewer than the limit of open files allows.
+    pub max: Option<NonZeroU32>,
+}
 
 /// One listener of dendron's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

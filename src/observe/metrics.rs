@@ -75,6 +75,13 @@ const EJECTIONS: Row = row(
 );
 const CONNECTIONS: Row = row("dendron_connections", "Client connections that are open.", &[]);
 const ACCEPTED: Row = row("dendron_connections_accepted_total", "Client connections ever accepted.", &[]);
+const CONNECTIONS_LIMIT: Row =
+    row("dendron_connections_limit", "The most client connections that may be open, as the descriptors allow.", &[]);
+const REFUSED: Row = row(
+    "dendron_connections_refused_total",
+    "Client connections that were closed because as many were open as may be.",
+    &[],
+);
 const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
 const DESCRIPTORS_LIMIT: Row = row("dendron_descriptors_limit", "The most file descriptors that may be open.", &[]);
 const MEMORY: Row = row("dendron_resident_memory_bytes", "Resident memory of the process.", &[]);
@@ -98,7 +105,7 @@ const START: Row = row("dendron_start_time_seconds", "When dendron started, as a
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 22] = [
+pub const TABLE: [Row; 24] = [
     REQUESTS,
     DURATION,
     POLL_DURATION,
@@ -112,6 +119,8 @@ pub const TABLE: [Row; 22] = [
     EJECTIONS,
     CONNECTIONS,
     ACCEPTED,
+    CONNECTIONS_LIMIT,
+    REFUSED,
     DESCRIPTORS,
     DESCRIPTORS_LIMIT,
     MEMORY,
@@ -149,6 +158,10 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Client connections ever accepted.
     pub connections_accepted: IntCounter,
+    /// The most client connections that may be open.
+    pub connections_limit: IntGauge,
+    /// Client connections that were closed for want of a place.
+    pub connections_refused: IntCounter,
     /// Lines of the access log that were dropped.
     pub access_log_dropped: IntCounter,
     /// What is read at the time of a scrape.
@@ -208,6 +221,8 @@ impl Metrics {
             retries: makes.counters(RETRIES)?,
             connections: makes.gauges(CONNECTIONS)?.with_label_values::<&str>(&[]),
             connections_accepted: makes.counters(ACCEPTED)?.with_label_values::<&str>(&[]),
+            connections_limit: makes.gauges(CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
+            connections_refused: makes.counters(REFUSED)?.with_label_values::<&str>(&[]),
             access_log_dropped: makes.counters(LOG_DROPPED)?.with_label_values::<&str>(&[]),
             at_scrape: AtScrape {
                 in_flight: makes.gauges(IN_FLIGHT)?,

@@ -33,6 +33,8 @@ mod clients;
 mod embed;
 // How many clients may be connected, and what becomes of the rest.
 mod connections;
+// What a load balancer says of a connection's client.
+mod proxy_protocol;
 // How dendron ends.
 mod stop;
 // How long is waited, and for what.
@@ -86,6 +88,7 @@ fn tests() -> Vec<Test> {
         clients::TESTS,
         embed::TESTS,
         connections::TESTS,
+        proxy_protocol::TESTS,
         stop::TESTS,
         timeouts::TESTS,
         supervision::TESTS,

@@ -27,7 +27,7 @@ use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::listener::budget::{ADMIN_CONNECTIONS, COMFORTABLE_LIMIT};
-use crate::listener::{BeforeTls, Budget, Certificates, ConnectionMetrics, Counted, Listener, ListenerError, Places};
+use crate::listener::{Budget, Certificates, ConnectionMetrics, Counted, Door, Listener, ListenerError, Places};
 use crate::observe::logging::LoggingError;
 use crate::observe::{AccessLog, Metrics, logging};
 use crate::proxy::{Edge, Parts, RequestIds};
@@ -212,7 +212,7 @@ fn report(budget: Budget) {
 
 fn server_conf(config: &Config, budget: Budget) -> ServerConf {
     let threads = config.threads.unwrap_or_else(cores);
-    let services: BTreeSet<Offer> = config.listeners.iter().map(|listener| listener.offer).collect();
+    let services: BTreeSet<Kind> = config.listeners.iter().map(kind).collect();
     ServerConf {
         threads,
         grace_period_seconds: Some(config.shutdown_grace.as_secs()),
@@ -240,7 +240,14 @@ fn load_certificates(listeners: &[Listener]) -> Result<CertificatesByAddress, St
     loaded.collect()
 }
 
-/// One service for all listeners that make the same offer: a service has threads of its own, so there should be few.
+/// What the listeners of one service have in common: their offer, and whether a PROXY header comes first.
+type Kind = (Offer, bool);
+
+fn kind(listener: &Listener) -> Kind {
+    (listener.offer, listener.proxy_protocol)
+}
+
+/// One service for all listeners of a kind: a service has threads of its own, so there should be few.
 fn proxy_services(
     dendron: &Dendron,
     listeners: &[Listener],
@@ -248,19 +255,20 @@ fn proxy_services(
     budget: Budget,
     conf: &Arc<ServerConf>,
 ) -> Result<Vec<Box<dyn ServiceWithDependents>>, StartError> {
-    let mut by_offer: BTreeMap<Offer, Vec<&Listener>> = BTreeMap::new();
+    let mut by_kind: BTreeMap<Kind, Vec<&Listener>> = BTreeMap::new();
     for listener in listeners {
-        by_offer.entry(listener.offer).or_default().push(listener);
+        by_kind.entry(kind(listener)).or_default().push(listener);
     }
     let places = places(dendron.metrics(), budget);
-    let services = by_offer.into_iter().map(|(offer, listeners)| {
+    let services = by_kind.into_iter().map(|((offer, proxy_protocol), listeners)| {
         let mut proxy = http_proxy(conf, dendron.edge(offer));
         let mut options = pingora_core::apps::HttpServerOptions::default();
         options.h2_idle_timeout = Some(CLIENT_H2_IDLE);
         proxy.server_options = Some(options);
-        let mut service = Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&places)));
+        let door = Arc::new(Door::new(Arc::clone(&places), proxy_protocol));
+        let mut service = Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&door)));
         service.set_connection_filter(Arc::clone(&places) as Arc<_>);
-        service.endpoints().set_pre_tls_callback(Arc::new(BeforeTls::new(Arc::clone(&places))));
+        service.endpoints().set_pre_tls_callback(door);
         for listener in listeners {
             let own = certificates.iter().find(|(address, _)| *address == listener.address);
             service.add_listener(listener.endpoint(own.map(|(_, certificates)| certificates))?);
@@ -306,7 +314,8 @@ fn admin_service(
         started: SystemTime::now(),
     };
     let places = admin_places()?;
-    let mut service = Service::new("admin".to_owned(), Counted::new(admin, Arc::clone(&places)));
+    let door = Arc::new(Door::new(Arc::clone(&places), false));
+    let mut service = Service::new("admin".to_owned(), Counted::new(admin, door));
     service.set_connection_filter(places);
     service.threads = Some(1);
     service.add_listener(config.admin.endpoint(None)?);

@@ -60,13 +60,8 @@ impl Authority {
         Ok(certificate.der().clone())
     }
 
-    /// Connects to `localhost`, and returns when the handshake is done.
-    pub fn connect(&self, port: u16) -> Result<Connection, Failed> {
-        self.connect_speaking(port, &[])
-    }
-
-    /// The same, with these protocols to choose from.
-    pub fn connect_speaking(&self, port: u16, protocols: &[&[u8]]) -> Result<Connection, Failed> {
+    /// The client's side of a connection to `localhost`, with these protocols to choose from.
+    pub fn client(&self, protocols: &[&[u8]]) -> Result<ClientConnection, Failed> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -74,7 +69,17 @@ impl Authority {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
+        Ok(ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?)
+    }
+
+    /// Connects to `localhost`, and returns when the handshake is done.
+    pub fn connect(&self, port: u16) -> Result<Connection, Failed> {
+        self.connect_speaking(port, &[])
+    }
+
+    /// The same, with these protocols to choose from.
+    pub fn connect_speaking(&self, port: u16, protocols: &[&[u8]]) -> Result<Connection, Failed> {
+        let mut connection = self.client(protocols)?;
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         while connection.is_handshaking() {

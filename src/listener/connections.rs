@@ -24,8 +24,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::budget::{ARRIVED_MAX, WAIT};
+use super::proxied::{self, ProxiedError};
 
-/// How often at most it is said that connections are refused.
+/// How often at most it is said that connections are closed.
 const TOLD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is counted of connections.
@@ -47,8 +48,8 @@ pub struct Places {
     arrived: AtomicUsize,
     count: usize,
     metrics: ConnectionMetrics,
-    /// When it was last said that there is none.
-    told: Mutex<Option<Instant>>,
+    /// It is said only now and then that there is none.
+    told: Seldom,
 }
 
 /// One connection's place; given back when dropped, however the connection ends.
@@ -60,13 +61,20 @@ pub struct Place {
 /// An application each of whose connections has a place.
 pub struct Counted<A> {
     application: Arc<A>,
-    places: Arc<Places>,
+    door: Arc<Door>,
 }
 
-/// What is done with an encrypted connection before its handshake.
-pub struct BeforeTls {
+/// What is done with a connection before its first byte is taken for the client's: over TLS before the handshake.
+pub struct Door {
     places: Arc<Places>,
+    /// Whether a PROXY header comes first.
+    proxy_protocol: bool,
+    told: Seldom,
 }
+
+/// Lets a thing be said once in a while: a line for each case would be a flood of its own.
+#[derive(Default)]
+struct Seldom(Mutex<Option<Instant>>);
 
 // === impl Places ===
 
@@ -79,7 +87,7 @@ impl Places {
             arrived: AtomicUsize::new(0),
             count,
             metrics,
-            told: Mutex::new(None),
+            told: Seldom::default(),
         }
     }
 
@@ -117,14 +125,7 @@ impl Places {
 
     fn refuse(&self) {
         self.metrics.refused.inc();
-        self.tell(Instant::now());
-    }
-
-    /// Says it once in a while: a line for each refusal would be a flood of its own.
-    fn tell(&self, now: Instant) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| now.duration_since(told) >= TOLD_INTERVAL) {
-            *told = Some(now);
+        if self.told.is_due(Instant::now()) {
             tracing::warn!(limit = self.count, "as many connections are open as may be: others are closed");
         }
     }
@@ -153,17 +154,22 @@ impl Drop for Place {
 
 impl<A> Counted<A> {
     /// Gives each connection of an application a place.
-    pub fn new(application: A, places: Arc<Places>) -> Self {
-        Counted { application: Arc::new(application), places }
+    pub fn new(application: A, door: Arc<Door>) -> Self {
+        Counted { application: Arc::new(application), door }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        // An encrypted connection got its place before the handshake.
-        let is_placed = stream.get_ssl_digest().is_some();
-        let _place = if is_placed { None } else { Some(self.places.take().await?) };
+        // An encrypted connection came through the door before the handshake.
+        let (stream, _place) = if stream.get_ssl_digest().is_some() {
+            (stream, None)
+        } else {
+            let mut stream = stream.into_any().downcast::<RawStream>().ok()?;
+            let place = self.door.enter(&mut stream).await?;
+            (stream as Stream, Some(place))
+        };
         let mut stream = Some(stream);
         // A stream that comes back wants to be served again, for the next request of a connection that is kept alive.
         while let Some(served) = stream {
@@ -177,24 +183,52 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     }
 }
 
-// === impl BeforeTls ===
+// === impl Door ===
 
-impl BeforeTls {
-    /// Gives each encrypted connection a place.
-    pub fn new(places: Arc<Places>) -> Self {
-        BeforeTls { places }
+impl Door {
+    /// The way to these places, perhaps with a PROXY header at the beginning of each connection.
+    pub fn new(places: Arc<Places>, proxy_protocol: bool) -> Self {
+        Door { places, proxy_protocol, told: Seldom::default() }
+    }
+
+    /// A place, and the client's address where a load balancer names it. `None` when the connection is to be closed.
+    async fn enter(&self, stream: &mut RawStream) -> Option<Place> {
+        let place = self.places.take().await?;
+        if self.proxy_protocol
+            && let Err(error) = proxied::receive(stream).await
+        {
+            if !matches!(error, ProxiedError::Empty) && self.told.is_due(Instant::now()) {
+                tracing::warn!(%error, "a connection was closed: this listener has proxy_protocol");
+            }
+            return None;
+        }
+        Some(place)
     }
 }
 
 #[async_trait]
-impl PreTlsProcess for BeforeTls {
+impl PreTlsProcess for Door {
     async fn process(&self, stream: &mut RawStream) -> Result<()> {
-        let Some(place) = self.places.take().await else {
-            return Error::e_explain(ErrorType::AcceptError, "no place is free");
+        let Some(place) = self.enter(stream).await else {
+            return Error::e_explain(ErrorType::AcceptError, "no place is free, or no PROXY header came");
         };
         // The tracer is what a stream takes along until it is closed, whatever becomes of the handshake.
         stream.tracer = Some(Tracer(Box::new(Held(Arc::new(place)))));
         Ok(())
+    }
+}
+
+// === impl Seldom ===
+
+impl Seldom {
+    /// Whether it is time to say it.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| now.duration_since(told) >= TOLD_INTERVAL);
+        if is_due {
+            *told = Some(now);
+        }
+        is_due
     }
 }
 

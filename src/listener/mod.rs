@@ -2,6 +2,8 @@
 //!
 //! - [`budget`]: how many connections there may be.
 //! - [`connections`]: the places that they have.
+//! - [`proxy_protocol`]: what a load balancer says ahead of a connection.
+//! - `proxied`: the same, read off a connection.
 //! - [`certificates`]: the certificates of a listener, chosen by name, read again when their files change.
 //! - [`settings`]: `listeners:` in dendron.yaml.
 //!
@@ -10,6 +12,8 @@
 pub mod budget;
 pub mod certificates;
 pub mod connections;
+mod proxied;
+pub mod proxy_protocol;
 pub mod settings;
 
 use std::fs::Permissions;
@@ -29,7 +33,7 @@ use crate::upstream::Address;
 
 pub use budget::{Budget, Needs};
 pub use certificates::{CertificateFiles, Certificates};
-pub use connections::{BeforeTls, ConnectionMetrics, Counted, Places};
+pub use connections::{ConnectionMetrics, Counted, Door, Places};
 pub use settings::{ConnectionSettings, ListenerSettings};
 
 /// The read and write buffers of a client's connection, in bytes. Pingora's default of 64 KiB stays with every idle
@@ -48,6 +52,8 @@ pub struct Listener {
     pub address: Address,
     /// The certificates, the first being the one for clients that name no known host. Empty: no TLS.
     pub certificates: Vec<CertificateFiles>,
+    /// Whether every connection begins with a PROXY header, which names its client.
+    pub proxy_protocol: bool,
     /// What is offered besides the public API.
     pub offer: Offer,
     /// A unix socket's permissions.
@@ -134,7 +140,13 @@ mod tests {
     use super::*;
 
     fn listener(address: &str) -> Listener {
-        Listener { address: address.parse().unwrap(), certificates: Vec::new(), offer: Offer::default(), mode: 0o660 }
+        Listener {
+            address: address.parse().unwrap(),
+            certificates: Vec::new(),
+            proxy_protocol: false,
+            offer: Offer::default(),
+            mode: 0o660,
+        }
     }
 
     #[test]

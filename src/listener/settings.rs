@@ -30,6 +30,9 @@ pub struct ListenerSettings {
     /// Its certificates; several are told apart by the server name that the client asks for. None means plain HTTP.
     #[serde(default)]
     pub tls: TlsSettings,
+    /// Whether every connection begins with a PROXY header, version 1 or 2, which names its client.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// What is opened here that is closed by default.
     #[serde(default)]
     pub serve: Vec<Private>,
@@ -59,7 +62,13 @@ pub struct SocketMode(pub u32);
 impl ListenerSettings {
     /// A listener about which nothing but its address is said.
     pub fn at(address: Address) -> Self {
-        ListenerSettings { address, tls: TlsSettings::default(), serve: Vec::new(), mode: SocketMode::default() }
+        ListenerSettings {
+            address,
+            tls: TlsSettings::default(),
+            proxy_protocol: false,
+            serve: Vec::new(),
+            mode: SocketMode::default(),
+        }
     }
 }
 
@@ -75,6 +84,7 @@ impl From<&ListenerSettings> for Listener {
         Listener {
             address: settings.address.clone(),
             certificates: settings.tls.0.clone(),
+            proxy_protocol: settings.proxy_protocol,
             offer: Offer { admin: serves(Private::Admin), mas: serves(Private::Mas) },
             mode: settings.mode.0,
         }
@@ -189,11 +199,13 @@ mod tests {
     fn a_listener_opens_what_its_settings_say() {
         let nothing = Listener::from(&ListenerSettings::at("127.0.0.1:80".parse().unwrap()));
         assert_eq!((nothing.offer, nothing.mode, nothing.certificates.len()), (Offer::default(), 0o660, 0));
-        let yaml = "{address: 'unix:/s', serve: [mas], mode: '0600', tls: {certificate: /c, key: /k}}";
+        let yaml =
+            "{address: 'unix:/s', serve: [mas], mode: '0600', proxy_protocol: true, tls: {certificate: /c, key: /k}}";
         let listener = Listener::from(&serde_yaml::from_str::<ListenerSettings>(yaml).unwrap());
         let certificates = vec![CertificateFiles { certificate: "/c".into(), key: "/k".into() }];
         let offer = Offer { admin: false, mas: true };
-        let expected = Listener { address: "unix:/s".parse().unwrap(), certificates, offer, mode: 0o600 };
+        let address = "unix:/s".parse().unwrap();
+        let expected = Listener { address, certificates, proxy_protocol: true, offer, mode: 0o600 };
         assert_eq!(listener, expected);
     }
 }

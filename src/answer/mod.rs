@@ -1,7 +1,7 @@
 //! Answers that need no Synapse. Each part answers or hands the request on; the order of the lines in [`answer`] is the
 //! order in which they are asked.
 //!
-//! - [`malformed`]: heads that must not go on, whatever they ask for; asked first of all.
+//! - [`malformed`](mod@malformed): heads that must not go on, whatever they ask for; asked first of all.
 //! - [`private`]: paths that are not offered on the listener.
 //! - [`too_large`]: uploads that are larger than Synapse takes.
 //!

@@ -52,6 +52,8 @@ pub mod listener;
 
 pub mod answer;
 
+pub mod synapse;
+
 pub mod upstream;
 
 pub mod route;

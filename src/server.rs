@@ -39,8 +39,6 @@ use crate::upstream::{Address, Limits, Pools, health};
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
 /// How often certificate files are looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a client's HTTP/2 connection may be without a request.
-const CLIENT_H2_IDLE: Duration = Duration::from_secs(300);
 
 /// Why dendron cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +96,7 @@ impl Dendron {
             access_log: access_log.map_err(StartError::AccessLog)?,
             request_ids: RequestIds::new(run),
             body_limits: body_limits(config),
+            client_times: config.client_times,
             metrics,
         };
         Ok(Dendron { parts: Arc::new(parts) })
@@ -263,7 +262,7 @@ fn proxy_services(
     let services = by_kind.into_iter().map(|((offer, proxy_protocol), listeners)| {
         let mut proxy = http_proxy(conf, dendron.edge(offer));
         let mut options = pingora_core::apps::HttpServerOptions::default();
-        options.h2_idle_timeout = Some(CLIENT_H2_IDLE);
+        options.h2_idle_timeout = Some(dendron.parts.client_times.idle);
         proxy.server_options = Some(options);
         let door = Arc::new(Door::new(Arc::clone(&places), proxy_protocol));
         let mut service = Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&door)));

@@ -13,7 +13,7 @@ use super::problem::{Place, Places, Problems, Severity};
 use super::settings::Settings;
 use super::synapse_file::{self, Merged};
 use super::worker::worker;
-use super::{Config, Source, derive, descriptors, files, pools, read, supervise};
+use super::{Config, Source, derive, descriptors, files, pools, read, supervise, times};
 use crate::endpoint::Class;
 use crate::listener::{Listener, ListenerSettings};
 use crate::observe::access_log::Target;
@@ -129,6 +129,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
             idle: settings.timeouts.idle,
             ..ConnectionTimes::default()
         },
+        client_times: settings.timeouts.client,
         patience: patience(&settings.timeouts.classes),
         trusted_proxies: settings.trusted_proxies.iter().map(|network| network.0).collect(),
         log: settings.log.clone(),
@@ -149,6 +150,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
     let homeserver_places = merged.as_ref().map(|merged: &Merged| merged as &dyn Places);
     let sources = Sources { dendron: origin.places, homeserver: homeserver_places, workers_complete };
     check::check(&config, &settings, &sources, problems);
+    times::check(&config, origin.places, problems);
     files::check(&settings, origin.places, problems);
     descriptors::check(&config, origin.places, problems);
     config

@@ -12,8 +12,8 @@
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
-//! - `check`, `files`, `descriptors`: what does not fit together, which files cannot be read, and whether enough can be
-//!   open.
+//! - `check`, `times`, `files`, `descriptors`: what does not fit together, times that would cut what is promised, which
+//!   files cannot be read, and whether enough can be open.
 //! - `problem`, `secret`: how problems look, and what is never shown.
 //!
 //! Not here: how the settings are used, nor the settings of a part alone, which stand beside it (`listener::settings`,
@@ -40,6 +40,7 @@ mod secret;
 pub mod settings;
 mod supervise;
 mod synapse_file;
+mod times;
 mod units;
 mod worker;
 
@@ -60,7 +61,7 @@ pub use problem::{Place, Problem, Problems, Severity};
 pub use secret::{Secret, SecretSource};
 
 use crate::endpoint::Class;
-use crate::listener::Needs;
+use crate::listener::{ClientTimes, Needs};
 use crate::observe::LogSettings;
 use crate::supervise::Plan;
 use crate::upstream::{ConnectionTimes, PoolSettings};
@@ -88,6 +89,8 @@ pub struct Config {
     pub pools: Vec<PoolSettings>,
     /// The times that concern every connection to Synapse.
     pub connection_times: ConnectionTimes,
+    /// How long clients may take.
+    pub client_times: ClientTimes,
     /// By class, in place of the class's default: how long Synapse may be silent.
     pub patience: BTreeMap<Class, Duration>,
     /// Proxies in front of dendron whose `X-Forwarded-For` is believed. A peer on a unix socket is always believed.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::duration;
-use crate::listener::{ConnectionSettings, ListenerSettings, settings};
+use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings, settings};
 use crate::observe::LogSettings;
 use crate::supervise;
 use crate::upstream::{Address, ConnectionTimes};
@@ -81,6 +81,8 @@ pub struct TimeoutSettings {
     /// How long an idle connection to a Synapse process is kept; shorter than Twisted's own 60 s.
     #[serde(with = "crate::duration")]
     pub idle: Duration,
+    /// How long a client may take.
+    pub client: ClientTimes,
     /// By class: how long Synapse may be silent, in place of the class's default.
     #[serde(deserialize_with = "durations")]
     pub classes: BTreeMap<String, Duration>,
@@ -123,7 +125,7 @@ impl Default for AdminSettings {
 impl Default for TimeoutSettings {
     fn default() -> Self {
         let ConnectionTimes { connect, idle, .. } = ConnectionTimes::default();
-        TimeoutSettings { connect, idle, classes: BTreeMap::new() }
+        TimeoutSettings { connect, idle, client: ClientTimes::default(), classes: BTreeMap::new() }
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `proxied`: the same, read off a connection.
 //! - [`certificates`]: the certificates of a listener, chosen by name, read again when their files change.
 //! - [`settings`]: `listeners:` in dendron.yaml.
+//! - [`times`]: how long a client may take.
 //!
 //! Not here: what is done with a request (`proxy`).
 
@@ -15,6 +16,7 @@ pub mod connections;
 mod proxied;
 pub mod proxy_protocol;
 pub mod settings;
+pub mod times;
 
 use std::fs::Permissions;
 use std::io::ErrorKind;
@@ -35,6 +37,7 @@ pub use budget::{Budget, Needs};
 pub use certificates::{CertificateFiles, Certificates};
 pub use connections::{ConnectionMetrics, Counted, Door, Places};
 pub use settings::{ConnectionSettings, ListenerSettings};
+pub use times::ClientTimes;
 
 /// The read and write buffers of a client's connection, in bytes. Pingora's default of 64 KiB stays with every idle
 /// connection and is what most of its memory would be.

@@ -17,7 +17,7 @@ mod retry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,17 +32,13 @@ use crate::answer::{self, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::endpoint::{Class, Endpoint, Endpoints, Subject};
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
+use crate::listener::ClientTimes;
 use crate::observe::{AccessLog, Metrics};
 use crate::reply::{Failure, Reply};
 use crate::route::Routes;
 use crate::upstream::Pools;
 
 use attempt::Attempts;
-
-/// How long a client's connection may stand idle between two requests, in seconds.
-const CLIENT_IDLE_SECONDS: u64 = 300;
-/// How long a client may be silent while it sends a body, or not take what it is sent.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every listener's proxy shares. Built once, by `server`.
 pub struct Parts {
@@ -62,6 +58,8 @@ pub struct Parts {
     pub request_ids: RequestIds,
     /// How large bodies may be.
     pub body_limits: BodyLimits,
+    /// How long clients may take.
+    pub client_times: ClientTimes,
 }
 
 /// Gives every request a name.
@@ -143,12 +141,13 @@ impl ProxyHttp for Edge {
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         // Pipelined requests are legal; without this Pingora drops what comes while a request is in flight.
         session.set_pipelining_enabled(true);
+        let times = &self.parts.client_times;
         // Pingora waits without end for a second request, and has switched keep-alive off where it must stay off.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(CLIENT_IDLE_SECONDS));
+            session.set_keepalive(Some(times.idle_seconds()));
         }
-        session.set_read_timeout(Some(CLIENT_PATIENCE));
-        session.set_write_timeout(Some(CLIENT_PATIENCE));
+        session.set_read_timeout(Some(times.silence));
+        session.set_write_timeout(Some(times.silence));
         self.describe(session, &mut context.exchange);
         Ok(())
     }

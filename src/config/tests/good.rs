@@ -8,6 +8,7 @@ use super::super::{Config, SecretSource, Source, load};
 use super::{HOMESERVER, WITH_WORKERS, folder, load_files};
 use crate::answer::Offer;
 use crate::endpoint::Class;
+use crate::listener::ClientTimes;
 use crate::observe::access_log::Target;
 use crate::observe::logging::{Format, Level};
 use crate::upstream::{Address, BackendSettings};
@@ -247,7 +248,7 @@ listeners:
 - {address: localhost:8444, tls: [{certificate: tls/a.pem, key: tls/a.key}, {certificate: tls/a.pem, key: tls/a.key}]}
 pools: {main: [127.0.0.1:8008]}
 trusted_proxies: [10.0.0.0/8, '::1']
-timeouts: {connect: 500ms, idle: 30s, classes: {room_join: 15m}}
+timeouts: {connect: 500ms, idle: 30s, client: {idle: 2m}, classes: {room_join: 15m}}
 log: {format: json, level: debug, access: off}
 threads: 4
 shutdown: {grace: 1m}
@@ -267,6 +268,8 @@ shutdown: {grace: 1m}
     assert_eq!(config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
     let times = config.connection_times;
     assert_eq!((times.connect, times.idle), (Duration::from_millis(500), Duration::from_secs(30)));
+    let client_times = ClientTimes { idle: Duration::from_secs(120), ..ClientTimes::default() };
+    assert_eq!(config.client_times, client_times);
     assert_eq!(config.patience, BTreeMap::from([(Class::RoomJoin, Duration::from_secs(900))]));
     assert_eq!((config.log.format, config.log.level, config.log.access), (Format::Json, Level::Debug, Target::Off));
     assert_eq!((config.threads, config.shutdown_grace), (Some(4), Duration::from_secs(60)));

@@ -16,7 +16,12 @@ pub(super) fn refresh(admin: &Admin) {
             metrics.queued.with_label_values(&labels).set(as_i64(backend.queued()));
         }
     }
+    // Anew, so that only classes that wait now have a row.
+    metrics.class_queued.reset();
     for backend in admin.pools.backends() {
+        for (class, queued) in backend.queued_by_class() {
+            metrics.class_queued.with_label_values(&[&**backend.name(), class.name()]).set(as_i64(queued));
+        }
         let counter = metrics.process_requests.with_label_values(&[&**backend.name()]);
         counter.inc_by(backend.requests().saturating_sub(counter.get()));
         let ejections = metrics.ejections.with_label_values(&[&**backend.name()]);

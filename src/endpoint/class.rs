@@ -177,6 +177,11 @@ impl Class {
         }
     }
 
+    /// Whether the class waits by design: its requests say nothing about speed, and hold their places for long.
+    pub const fn is_poll(self) -> bool {
+        matches!(self, Class::Sync | Class::SlidingSync)
+    }
+
     /// The class's place in [`Class::ALL`], for tables indexed by class.
     pub const fn index(self) -> usize {
         self as usize

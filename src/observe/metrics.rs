@@ -64,6 +64,11 @@ const QUEUED: Row = row(
     "Requests waiting for a process that has as many in flight as it may have.",
     &["pool", "process"],
 );
+const CLASS_QUEUED: Row = row(
+    "dendron_class_queued_requests",
+    "The same by class: each class waits in a line of its own.",
+    &["process", "class"],
+);
 const HEALTHY: Row =
     row("dendron_process_healthy", "1 while the health checks of a process succeed, else 0.", &["pool", "process"]);
 const PROCESS_REQUESTS: Row =
@@ -105,7 +110,7 @@ const START: Row = row("dendron_start_time_seconds", "When dendron started, as a
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 24] = [
+pub const TABLE: [Row; 25] = [
     REQUESTS,
     DURATION,
     POLL_DURATION,
@@ -114,6 +119,7 @@ pub const TABLE: [Row; 24] = [
     RETRIES,
     IN_FLIGHT,
     QUEUED,
+    CLASS_QUEUED,
     HEALTHY,
     PROCESS_REQUESTS,
     EJECTIONS,
@@ -174,6 +180,8 @@ pub struct AtScrape {
     pub in_flight: IntGaugeVec,
     /// Requests waiting, by pool and process.
     pub queued: IntGaugeVec,
+    /// Requests waiting, by process and class.
+    pub class_queued: IntGaugeVec,
     /// Health, by pool and process.
     pub healthy: IntGaugeVec,
     /// Requests ever sent, by process.
@@ -206,7 +214,7 @@ impl Metrics {
         let duration = makes.histogram(DURATION, &BUCKETS)?;
         let poll_duration = makes.histogram(POLL_DURATION, &POLL_BUCKETS)?;
         let durations = Class::ALL.iter().map(|class| {
-            let metric = if is_poll(*class) { &poll_duration } else { &duration };
+            let metric = if class.is_poll() { &poll_duration } else { &duration };
             metric.with_label_values(&[class.name()])
         });
         let places = Class::ALL.len() * METHODS.len() * CODE_LABELS * ANSWERERS.len();
@@ -227,6 +235,7 @@ impl Metrics {
             at_scrape: AtScrape {
                 in_flight: makes.gauges(IN_FLIGHT)?,
                 queued: makes.gauges(QUEUED)?,
+                class_queued: makes.gauges(CLASS_QUEUED)?,
                 healthy: makes.gauges(HEALTHY)?,
                 process_requests: makes.counters(PROCESS_REQUESTS)?,
                 ejections: makes.counters(EJECTIONS)?,
@@ -264,7 +273,7 @@ impl Metrics {
         }
         if let (Some(connected), Some(waited)) = (exchange.connected, exchange.waited) {
             self.connect.with_label_values(&[pool]).observe(connected.saturating_sub(waited).as_secs_f64());
-            if let (Some(first_byte), false) = (exchange.first_byte, is_poll(class)) {
+            if let (Some(first_byte), false) = (exchange.first_byte, class.is_poll()) {
                 let answering = first_byte.saturating_sub(connected);
                 self.first_byte.with_label_values(&[pool]).observe(answering.as_secs_f64());
             }
@@ -284,11 +293,6 @@ impl Metrics {
 }
 
 const ANSWERERS: [AnsweredBy; 3] = [AnsweredBy::Nobody, AnsweredBy::Synapse, AnsweredBy::Edge];
-
-/// Whether a class waits by design, so that its durations say nothing about speed.
-fn is_poll(class: Class) -> bool {
-    matches!(class, Class::Sync | Class::SlidingSync)
-}
 
 fn code_place(status: u16) -> usize {
     let named = CODES.iter().position(|code| *code == status);

@@ -72,7 +72,7 @@ impl Edge {
             let (pool, backend) = self.next(route, key, &attempts.tried).ok_or_else(|| self.nobody(route))?;
             exchange.pool = Some(Arc::clone(pool.name()));
             attempts.lease = None;
-            attempts.lease = Some(backend.lease().await.map_err(|_| Failure::Overloaded)?);
+            attempts.lease = Some(backend.lease(endpoint.class).await.map_err(|_| Failure::Overloaded)?);
         }
         // A failure is counted as a retry only where somebody is left to try.
         exchange.retries += u32::from(exchange.backend.is_some());

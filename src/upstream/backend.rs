@@ -1,17 +1,18 @@
 //! One process of Synapse, as dendron sees it: its address, its health, and how many requests are in flight at it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use pingora_core::upstreams::peer::HttpPeer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ejection::{Ejection, Fault};
+use super::queue::{LeaseError, Place, Queue};
 use super::{Address, BackendSettings, ConnectionTimes, Limits};
+use crate::endpoint::Class;
 
 /// A process of Synapse. Pools share it: a process that is in several pools has one health and one count.
 #[derive(Debug)]
@@ -28,10 +29,7 @@ pub struct Backend {
     /// Whether there is anything in `ejection`, so that a process that is well costs a request no lock.
     in_trouble: AtomicBool,
     ejections: AtomicU64,
-    limits: Limits,
-    /// One permit for each request that may be in flight.
-    permits: Arc<Semaphore>,
-    queued: AtomicUsize,
+    queue: Arc<Queue>,
     requests: AtomicU64,
     /// The `Server` header of the process's last health answer, which tells Synapse's version.
     server: ArcSwapOption<Box<str>>,
@@ -51,9 +49,7 @@ impl Backend {
             ejection: Mutex::default(),
             in_trouble: AtomicBool::new(false),
             ejections: AtomicU64::new(0),
-            limits,
-            permits: Arc::new(Semaphore::new(limits.in_flight)),
-            queued: AtomicUsize::new(0),
+            queue: Arc::new(Queue::new(limits)),
             requests: AtomicU64::new(0),
             server: ArcSwapOption::empty(),
         };
@@ -136,12 +132,17 @@ impl Backend {
 
     /// How many requests are in flight at the process.
     pub fn in_flight(&self) -> usize {
-        self.limits.in_flight - self.permits.available_permits()
+        self.queue.held()
     }
 
     /// How many requests wait for a place at the process.
     pub fn queued(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
+        self.queue.waiting()
+    }
+
+    /// The same by class; classes of which none waits are left out.
+    pub fn queued_by_class(&self) -> Vec<(Class, usize)> {
+        self.queue.waiting_by_class()
     }
 
     /// How many requests were ever sent to the process.
@@ -211,22 +212,11 @@ impl Backend {
     }
 }
 
-/// Why a request got no place at a process.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum LeaseError {
-    /// As many requests wait as may.
-    #[error("the process's queue is full")]
-    QueueFull,
-    /// No place became free in time.
-    #[error("no place at the process became free in time")]
-    Waited,
-}
-
 /// One request's place at a process: it is counted there until this is dropped.
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<Backend>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Lease {
@@ -237,87 +227,21 @@ impl Lease {
 }
 
 impl Backend {
-    /// A place at the process, at once if one is free, else after waiting in the queue.
+    /// A place at the process for a request of this class, at once if one is free, else after waiting in the queue.
     ///
     /// # Errors
     ///
     /// [`LeaseError`] when the queue is full, or the wait was as long as [`Limits::wait`].
-    pub async fn lease(self: &Arc<Self>) -> Result<Lease, LeaseError> {
-        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait_for_permit().await?,
-        };
+    pub async fn lease(self: &Arc<Self>, class: Class) -> Result<Lease, LeaseError> {
+        let place = self.queue.place(class).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { backend: Arc::clone(self), _permit: permit })
-    }
-
-    async fn wait_for_permit(&self) -> Result<OwnedSemaphorePermit, LeaseError> {
-        let place = Queued::enter(&self.queued, self.limits.queued).ok_or(LeaseError::QueueFull)?;
-        let permit = tokio::time::timeout(self.limits.wait, Arc::clone(&self.permits).acquire_owned()).await;
-        drop(place);
-        permit.ok().and_then(Result::ok).ok_or(LeaseError::Waited)
-    }
-}
-
-/// One request's place in a queue. It is given up when dropped, also when the client goes away while waiting.
-struct Queued<'count>(&'count AtomicUsize);
-
-impl<'count> Queued<'count> {
-    fn enter(count: &'count AtomicUsize, most: usize) -> Option<Self> {
-        if count.fetch_add(1, Ordering::Relaxed) >= most {
-            count.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Queued(count))
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        Ok(Lease { backend: Arc::clone(self), _place: place })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn backend(limits: Limits) -> Arc<Backend> {
-        let settings = BackendSettings { name: "main".to_owned(), address: "127.0.0.1:1".parse().unwrap() };
-        Arc::new(Backend::new(&settings, ConnectionTimes::default(), limits))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn requests_wait_in_a_bounded_queue_for_a_bounded_time() {
-        let wait = Duration::from_secs(5);
-        let backend = backend(Limits { in_flight: 1, queued: 1, wait });
-        let first = backend.lease().await.unwrap();
-        assert_eq!((backend.in_flight(), backend.queued()), (1, 0));
-
-        let waiter = tokio::spawn({
-            let backend = Arc::clone(&backend);
-            async move { backend.lease().await.map(drop) }
-        });
-        tokio::task::yield_now().await;
-        assert_eq!(backend.queued(), 1);
-        assert_eq!(backend.lease().await.unwrap_err(), LeaseError::QueueFull);
-        drop(first);
-        assert_eq!(waiter.await.unwrap(), Ok(()));
-        assert_eq!((backend.in_flight(), backend.queued()), (0, 0));
-
-        let _held = backend.lease().await.unwrap();
-        assert_eq!(backend.lease().await.unwrap_err(), LeaseError::Waited);
-        assert_eq!(backend.queued(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_waiting_request_that_is_dropped_leaves_the_queue() {
-        let backend = backend(Limits { in_flight: 1, queued: 1, wait: Duration::from_secs(5) });
-        let _held = backend.lease().await.unwrap();
-        let waited = tokio::time::timeout(Duration::from_millis(10), backend.lease()).await;
-        assert!(waited.is_err());
-        assert_eq!(backend.queued(), 0);
-    }
 
     #[tokio::test]
     async fn a_host_name_is_ready_once_it_is_resolved() {

@@ -4,6 +4,8 @@
 //! - [`backend`]: one process: its address, its health, what is in flight at it.
 //! - [`pool`]: the processes of a class, and the choice among them.
 //! - [`ejection`]: what requests meet at a process, which can take it out of service.
+//! - [`queue`]: the wait for a place at a process.
+//! - [`turns`]: who has a place and who is next, class by class.
 //! - [`health`]: the active checks, and the resolution of names.
 //!
 //! Not here: which pool a request belongs to (`route`).
@@ -13,13 +15,18 @@ pub mod backend;
 pub mod ejection;
 pub mod health;
 pub mod pool;
+pub mod queue;
+pub mod turns;
 
 pub use address::{Address, AddressError};
 pub use backend::{Backend, Lease};
 pub use ejection::Fault;
 pub use pool::{Pool, Pools, Tried};
+pub use queue::LeaseError;
 
 use std::time::Duration;
+
+use serde::Deserialize;
 
 /// A pool as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,19 +68,21 @@ impl Default for ConnectionTimes {
     }
 }
 
-/// How many requests one process is given at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many requests one process is given at once: `backends:` in dendron.yaml.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// The most requests in flight. Long-polls count, so it is generous: it bounds descriptors and memory.
     pub in_flight: usize,
-    /// The most requests that wait for a place.
+    /// The most requests of one class that wait for a place.
     pub queued: usize,
     /// The longest wait.
+    #[serde(with = "crate::duration")]
     pub wait: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { in_flight: 4000, queued: 4000, wait: Duration::from_secs(30) }
+        Limits { in_flight: 4000, queued: 1000, wait: Duration::from_secs(30) }
     }
 }

@@ -150,6 +150,7 @@ impl Pools {
 mod tests {
     use super::super::{Address, BackendSettings};
     use super::*;
+    use crate::endpoint::Class;
 
     fn pool_of(ports: &[u16]) -> Pools {
         let backends = ports.iter().map(|port| BackendSettings {
@@ -266,7 +267,7 @@ mod tests {
     async fn without_a_key_the_least_busy_serves_and_equals_take_turns() {
         let pools = pool_of(&[1, 2]);
         let pool = &pools.all()[0];
-        let busy = pool.backends()[0].lease().await.unwrap();
+        let busy = pool.backends()[0].lease(Class::Login).await.unwrap();
         let chosen = |pool: &Pool| pool.choose(None, &Tried::default(), Instant::now()).unwrap().address().to_string();
         assert_eq!((chosen(pool), chosen(pool)), ("127.0.0.1:2".to_owned(), "127.0.0.1:2".to_owned()));
         drop(busy);

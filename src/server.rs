@@ -33,7 +33,7 @@ use crate::observe::{AccessLog, Metrics, logging};
 use crate::proxy::{Edge, Parts, RequestIds};
 use crate::route::{NoMainPool, Routes};
 use crate::supervise::{self, Supervisor};
-use crate::upstream::{Address, Limits, Pools, health};
+use crate::upstream::{Address, Pools, health};
 
 /// How often a graceful end is looked at.
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
@@ -137,7 +137,7 @@ fn body_limits(config: &Config) -> BodyLimits {
 ///
 /// [`NoMainPool`] when there is nobody to send requests to.
 pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> {
-    let mut limits = Limits::default();
+    let mut limits = config.limits;
     // The many streams of an HTTP/2 client have a connection to Synapse each, so they need a bound as well.
     limits.in_flight = limits.in_flight.min(budget(config).connections);
     let pools = Pools::new(&config.pools, config.connection_times, limits);

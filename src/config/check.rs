@@ -31,6 +31,7 @@ pub(super) struct Sources<'load> {
 pub(super) fn check(config: &Config, settings: &Settings, sources: &Sources<'_>, problems: &mut Problems) {
     check_main(config, settings, sources, problems);
     check_classes(settings, sources.dendron, problems);
+    check_backends(config, sources.dendron, problems);
     check_own_addresses(config, sources.dendron, problems);
     check_tls(config, sources.dendron, problems);
     let (Some(homeserver), Some(places)) = (&config.homeserver, sources.homeserver) else { return };
@@ -81,6 +82,13 @@ fn check_classes(settings: &Settings, places: &dyn Places, problems: &mut Proble
             let place = places.place(&KeyPath::root().key("timeouts").key("classes").key(class));
             problems.error(place, format!("no class of this name; {}", hint(class, Class::ALL.map(Class::name))));
         }
+    }
+}
+
+/// A process that is given nothing answers nothing. That nobody may wait is a choice.
+fn check_backends(config: &Config, places: &dyn Places, problems: &mut Problems) {
+    if config.limits.in_flight == 0 {
+        problems.error(places.place(&KeyPath::root().key("backends").key("in_flight")), "expected at least 1");
     }
 }
 

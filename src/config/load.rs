@@ -124,6 +124,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
         admin: Listener::from(&ListenerSettings::at(settings.admin.address.clone())),
         connections_max: settings.connections.max.and_then(|max| usize::try_from(max.get()).ok()),
         pools,
+        limits: settings.backends,
         connection_times: ConnectionTimes {
             connect: settings.timeouts.connect,
             idle: settings.timeouts.idle,

@@ -64,7 +64,7 @@ use crate::endpoint::Class;
 use crate::listener::{ClientTimes, Needs};
 use crate::observe::LogSettings;
 use crate::supervise::Plan;
-use crate::upstream::{ConnectionTimes, PoolSettings};
+use crate::upstream::{ConnectionTimes, Limits, PoolSettings};
 
 /// Where the configuration starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub struct Config {
     pub admin: crate::listener::Listener,
     /// The pools, in the order of [`crate::route::rules::pool_names`]; `main` is always there.
     pub pools: Vec<PoolSettings>,
+    /// How many requests one process is given at once.
+    pub limits: Limits,
     /// The times that concern every connection to Synapse.
     pub connection_times: ConnectionTimes,
     /// How long clients may take.

@@ -17,7 +17,7 @@ use crate::duration;
 use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings, settings};
 use crate::observe::LogSettings;
 use crate::supervise;
-use crate::upstream::{Address, ConnectionTimes};
+use crate::upstream::{Address, ConnectionTimes, Limits};
 
 /// Everything in dendron.yaml.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Settings {
     pub synapse: SynapseSettings,
     /// Pools written out, or put in the place of derived ones: addresses, or names of Synapse's processes.
     pub pools: BTreeMap<String, Vec<String>>,
+    /// How many requests one process of Synapse's is given at once.
+    pub backends: Limits,
     /// Proxies in front of dendron whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// How long things may take.

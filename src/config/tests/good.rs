@@ -11,7 +11,7 @@ use crate::endpoint::Class;
 use crate::listener::ClientTimes;
 use crate::observe::access_log::Target;
 use crate::observe::logging::{Format, Level};
-use crate::upstream::{Address, BackendSettings};
+use crate::upstream::{Address, BackendSettings, Limits};
 
 fn pools(config: &Config) -> BTreeMap<&str, String> {
     let backends = |backends: &[BackendSettings]| {
@@ -248,6 +248,7 @@ listeners:
 - {address: localhost:8444, tls: [{certificate: tls/a.pem, key: tls/a.key}, {certificate: tls/a.pem, key: tls/a.key}]}
 pools: {main: [127.0.0.1:8008]}
 trusted_proxies: [10.0.0.0/8, '::1']
+backends: {in_flight: 200, wait: 5s}
 timeouts: {connect: 500ms, idle: 30s, client: {idle: 2m}, classes: {room_join: 15m}}
 log: {format: json, level: debug, access: off}
 threads: 4
@@ -268,6 +269,8 @@ shutdown: {grace: 1m}
     assert_eq!(config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
     let times = config.connection_times;
     assert_eq!((times.connect, times.idle), (Duration::from_millis(500), Duration::from_secs(30)));
+    let limits = Limits { in_flight: 200, wait: Duration::from_secs(5), ..Limits::default() };
+    assert_eq!(config.limits, limits);
     let client_times = ClientTimes { idle: Duration::from_secs(120), ..ClientTimes::default() };
     assert_eq!(config.client_times, client_times);
     assert_eq!(config.patience, BTreeMap::from([(Class::RoomJoin, Duration::from_secs(900))]));

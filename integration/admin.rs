@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
+use dendron::endpoint::Class;
 use dendron::observe::metrics::TABLE;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -84,6 +85,7 @@ fn status_says_what_is(stack: &mut Stack) -> Result<(), Failed> {
     })?;
     let fields: Vec<&str> = status.as_object().ok_or("no object")?.keys().map(String::as_str).collect();
     let expected = [
+        "classes",
         "connections_limit",
         "descriptors_limit",
         "pools",
@@ -135,12 +137,14 @@ fn check_pools(stack: &Stack, status: &Value) -> Result<(), Failed> {
             ensure_eq!(process["healthy"], true, "{name}: {process}");
             ensure_eq!((&process["in_flight"], &process["queued"]), (&json!(0), &json!(0)), "{name}: {process}");
             ensure!(process["requests"].is_u64(), "{name}: {process}");
+            ensure!(process["ejected"] == false && process["ejections"].is_u64(), "{name}: {process}");
             ensure_eq!(process["server"], status["synapse"], "{name}: {process}");
             let field = |key: &str| process[key].as_str().unwrap_or_default().to_owned();
             let before = found.insert(field("name"), field("address"));
             ensure!(before.is_none_or(|before| before == field("address")), "{process} has two addresses");
         }
     }
+    check_classes(status, &pools)?;
     let processes = stack.facts["synapse"]["processes"].as_array().ok_or("stack.json names no processes")?;
     let field = |process: &Value, key: &str| process[key].as_str().unwrap_or_default().to_owned();
     let address = |process: &Value| field(process, "address").trim_start_matches("http://").to_owned();
@@ -156,9 +160,29 @@ fn check_pools(stack: &Stack, status: &Value) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Every class is in a pool. A sync is main's, too, where its own pool is dead; media never is.
+fn check_classes(status: &Value, pools: &BTreeSet<&str>) -> Result<(), Failed> {
+    let classes = status["classes"].as_array().ok_or("no classes")?;
+    ensure_eq!(classes.len(), Class::ALL.len(), "classes");
+    for class in classes {
+        let pool = class["pool"].as_str().unwrap_or_default();
+        ensure!(pools.contains(pool), "{class}");
+        match class["name"].as_str() {
+            Some("sync") if pool != "main" => ensure_eq!(class["fallback"], "main", "{class}"),
+            Some("sync" | "media") => ensure_eq!(class["fallback"], json!(null), "{class}"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn every_metric_has_help_and_type(stacks: &Stacks) -> Result<(), Failed> {
-    // These have no series while nothing fails and nothing is encrypted; `without_synapse_…` has them.
-    let seldom = ["dendron_upstream_retries_total", "dendron_certificate_expiry_timestamp_seconds"];
+    // These have no series while nothing fails, waits or is encrypted; `without_synapse_…` and `queues` have them.
+    let seldom = [
+        "dendron_upstream_retries_total",
+        "dendron_certificate_expiry_timestamp_seconds",
+        "dendron_class_queued_requests",
+    ];
     stacks.on_workers(|stack| {
         expect_ok(&stack.client().get("/_matrix/client/versions")?, "versions")?;
         let prometheus = Prometheus::start(&stack.admin())?;

@@ -264,10 +264,10 @@ fn routes_has_a_row_for_each_class(_: &Stacks) -> Result<(), Failed> {
     ensure!(rows.iter().all(|row| row.len() == rows[0].len()), "rows of different lengths:\n{said}");
     let row = |class: &str| rows.iter().find(|row| row[0] == class).map(|row| row[1..].join(" | ")).unwrap_or_default();
     let four = "127.0.0.1:8091, 127.0.0.1:8092, 127.0.0.1:8093, 127.0.0.1:8094";
-    ensure_eq!(row("room_messages"), format!("room_read | {four} | room | 180 s"), "room_messages");
-    ensure_eq!(row("sso"), "main | 127.0.0.1:8008 | least busy | 60 s", "sso");
+    ensure_eq!(row("room_messages"), format!("room_read | {four} | main | room | 180 s"), "room_messages");
+    ensure_eq!(row("sso"), "main | 127.0.0.1:8008 | nobody | least busy | 60 s", "sso");
     ensure!(
-        row("sync").starts_with("sync | 127.0.0.1:8081, unix:/run/synapse/sync2.sock | user | the client's"),
+        row("sync").starts_with("sync | 127.0.0.1:8081, unix:/run/synapse/sync2.sock | main | user | the client's"),
         "sync"
     );
     // A class's own time is shown in place of the default.
@@ -283,6 +283,7 @@ fn routes_explains_a_request(_: &Stacks) -> Result<(), Failed> {
         ("class", "room_messages"),
         ("room", "!a:b"),
         ("pool", "room_read (the class's own pool)"),
+        ("stands in", "main"),
         ("patience", "180 s without a byte from Synapse"),
     ];
     for (name, expected) in table {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::answer::Offer;
 use crate::endpoint::{Class, Endpoints, Subject, segment};
-use crate::route::rules::{RULES, Rule};
+use crate::route::rules::{MAIN, RULES, Rule};
 use crate::route::{ClassRoute, KeyKind, Patience, Routes, key, poll_timeout};
 use crate::upstream::{Pool, Pools, Tried};
 
@@ -31,13 +31,16 @@ pub struct Question {
 
 /// The table: class → pool → key → patience, a line each.
 pub fn table(routes: &Routes, pools: &Pools) -> String {
-    let mut rows = vec![["CLASS", "POOL", "PROCESSES", "BALANCED BY", "SYNAPSE MAY BE SILENT FOR"].map(str::to_owned)];
+    let mut rows = vec![
+        ["CLASS", "POOL", "PROCESSES", "STANDS IN", "BALANCED BY", "SYNAPSE MAY BE SILENT FOR"].map(str::to_owned),
+    ];
     for route in routes.all().iter().filter(|route| route.class != Class::Private) {
         let Some(pool) = pools.at(route.pool) else { continue };
         rows.push([
             route.class.name().to_owned(),
             pool.name().to_string(),
             processes(pool),
+            stands_in(route, pool).to_owned(),
             route.key.name().to_owned(),
             patience(route.patience),
         ]);
@@ -79,6 +82,7 @@ pub fn request(question: &Question, endpoints: &Endpoints, routes: &Routes, pool
         _ => format!("one of {}", processes(pool)),
     };
     rows.push(["process".to_owned(), format!("{process} ({})", why_process(route.key, key.is_some(), pool))]);
+    rows.push(["stands in".to_owned(), stands_in(route, pool).to_owned()]);
     let silence = route.patience.for_poll(poll_timeout(query));
     rows.push(["patience".to_owned(), format!("{} s without a byte from Synapse", silence.as_secs())]);
     aligned(&rows)
@@ -108,6 +112,16 @@ fn why_pool(route: &ClassRoute, pool: &Pool) -> String {
         "the class's own pool".to_owned()
     } else {
         format!("there is no pool {}", passed.join(" or "))
+    }
+}
+
+/// Who serves the class while none of the pool's processes is in service.
+fn stands_in(route: &ClassRoute, pool: &Pool) -> &'static str {
+    match route.fallback {
+        Some(_) => MAIN,
+        None if &**pool.name() == MAIN => "nobody",
+        None if RULES[route.class.index()].fallback => "nobody: main has no listener for it",
+        None => "nobody: main cannot",
     }
 }
 

@@ -142,7 +142,7 @@ pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> 
     limits.in_flight = limits.in_flight.min(budget(config).connections);
     let pools = Pools::new(&config.pools, config.connection_times, limits);
     let names: Vec<&str> = pools.all().iter().map(|pool| &**pool.name()).collect();
-    let routes = Routes::new(&names, &config.patience)?;
+    let routes = Routes::new(&names, &config.patience, &config.main_lacks)?;
     Ok((pools, routes))
 }
 
@@ -306,6 +306,7 @@ fn admin_service(
 ) -> Result<Box<dyn ServiceWithDependents>, StartError> {
     let admin = Admin {
         pools: dendron.pools().clone(),
+        routes: dendron.parts.routes.clone(),
         metrics: Arc::clone(dendron.metrics()),
         supervisor,
         certificates: certificates.clone(),

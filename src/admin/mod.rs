@@ -4,17 +4,19 @@
 //! - `GET /ready`: 200 when requests can be served: the main pool has a healthy process, and every process that dendron
 //!   started is up. Else 503, saying what is missing.
 //! - `GET /metrics`: Prometheus's text format.
-//! - `GET /status`: pools, processes, versions and uptime as JSON.
+//! - `GET /status`: pools, processes, classes, versions and uptime as JSON.
 //!
+//! - [`settings`]: `admin:` in dendron.yaml.
 //! - [`status`]: what `/ready` and `/status` say, as values.
 //!
 //! Not here: anything that changes dendron, and any authentication. Who reaches the listener sees it all.
 
 mod scrape;
+pub mod settings;
 pub mod status;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
@@ -23,15 +25,19 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::listener::Certificates;
 use crate::observe::Metrics;
+use crate::route::Routes;
 use crate::supervise::Supervisor;
 use crate::upstream::{Address, Pools};
 
+pub use settings::AdminSettings;
 pub use status::Status;
 
 /// What the admin listener looks at.
 pub struct Admin {
     /// Synapse's processes.
     pub pools: Pools,
+    /// Where each class goes.
+    pub routes: Routes,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The processes that dendron started, if any.
@@ -46,15 +52,7 @@ pub struct Admin {
 
 impl Admin {
     fn status(&self, now: SystemTime) -> Status {
-        let supervised = self.supervisor.as_ref().map(Supervisor::status).unwrap_or_default();
-        Status::new(
-            &self.pools,
-            &supervised,
-            self.server_name.as_deref(),
-            self.metrics.connections_limit.get(),
-            self.started,
-            now,
-        )
+        Status::new(self, now, Instant::now())
     }
 
     fn answer(&self, method: &Method, path: &str, now: SystemTime) -> (StatusCode, &'static str, Vec<u8>) {

@@ -1,15 +1,17 @@
 //! What `/ready` and `/status` say, as values.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Admin;
 use super::scrape::descriptors_limit;
+use crate::route::ClassRoute;
 use crate::route::rules::MAIN;
-use crate::supervise::{ProcessState, ProcessStatus};
-use crate::upstream::Pools;
+use crate::supervise::{ProcessState, ProcessStatus, Supervisor};
+use crate::upstream::{Pool, Pools};
 
 /// The state of everything, at one time.
 #[derive(Debug, Serialize)]
@@ -30,6 +32,8 @@ pub struct Status {
     pub connections_limit: i64,
     /// The pools.
     pub pools: Vec<PoolStatus>,
+    /// Where each class goes.
+    pub classes: Vec<ClassStatus>,
     /// The processes that dendron started.
     pub supervised: Vec<SupervisedStatus>,
 }
@@ -52,6 +56,10 @@ pub struct BackendStatus {
     pub address: String,
     /// Whether the health checks succeed.
     pub healthy: bool,
+    /// Whether it is out of service for a while because requests failed at it.
+    pub ejected: bool,
+    /// How often it was.
+    pub ejections: u64,
     /// Requests being answered by it.
     pub in_flight: usize,
     /// Requests waiting for it.
@@ -60,6 +68,17 @@ pub struct BackendStatus {
     pub requests: u64,
     /// Its `Server` header.
     pub server: Option<String>,
+}
+
+/// One class of endpoints.
+#[derive(Debug, Serialize)]
+pub struct ClassStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// The pool that serves it.
+    pub pool: Option<String>,
+    /// The pool that stands in while none of that one's processes is in service.
+    pub fallback: Option<String>,
 }
 
 /// One process that dendron started.
@@ -81,24 +100,19 @@ pub struct SupervisedStatus {
 
 impl Status {
     /// Looks at everything.
-    pub fn new(
-        pools: &Pools,
-        supervised: &[ProcessStatus],
-        server_name: Option<&str>,
-        connections_limit: i64,
-        started: SystemTime,
-        now: SystemTime,
-    ) -> Self {
-        let pools: Vec<PoolStatus> = pools.all().iter().map(PoolStatus::of).collect();
+    pub fn new(admin: &Admin, now: SystemTime, instant: Instant) -> Self {
+        let pools: Vec<PoolStatus> = admin.pools.all().iter().map(|pool| PoolStatus::of(pool, instant)).collect();
+        let supervised = admin.supervisor.as_ref().map(Supervisor::status).unwrap_or_default();
         let main = pools.iter().find(|pool| pool.name == MAIN);
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            started: rfc3339(started),
-            uptime_seconds: now.duration_since(started).unwrap_or_default().as_secs(),
-            server_name: server_name.map(str::to_owned),
+            started: rfc3339(admin.started),
+            uptime_seconds: now.duration_since(admin.started).unwrap_or_default().as_secs(),
+            server_name: admin.server_name.clone(),
             synapse: main.and_then(|pool| pool.processes.iter().find_map(|process| process.server.clone())),
             descriptors_limit: descriptors_limit(),
-            connections_limit,
+            connections_limit: admin.metrics.connections_limit.get(),
+            classes: admin.routes.all().iter().map(|route| ClassStatus::of(route, &admin.pools)).collect(),
             supervised: supervised.iter().map(SupervisedStatus::of).collect(),
             pools,
         }
@@ -116,17 +130,26 @@ impl Status {
 }
 
 impl PoolStatus {
-    fn of(pool: &crate::upstream::Pool) -> Self {
+    fn of(pool: &Pool, now: Instant) -> Self {
         let processes = pool.backends().iter().map(|backend| BackendStatus {
             name: backend.name().to_string(),
             address: backend.address().to_string(),
             healthy: backend.is_healthy(),
+            ejected: backend.is_ejected(now),
+            ejections: backend.ejections(),
             in_flight: backend.in_flight(),
             queued: backend.queued(),
             requests: backend.requests(),
             server: backend.server(),
         });
         PoolStatus { name: pool.name().to_string(), processes: processes.collect() }
+    }
+}
+
+impl ClassStatus {
+    fn of(route: &ClassRoute, pools: &Pools) -> Self {
+        let name = |place: usize| pools.at(place).map(|pool| pool.name().to_string());
+        ClassStatus { name: route.class.name(), pool: name(route.pool), fallback: route.fallback.and_then(name) }
     }
 }
 

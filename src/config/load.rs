@@ -119,11 +119,13 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
     let pools = pools::override_pools(derived, &settings.pools, homeserver.as_ref(), origin.places, problems);
     let supervise =
         settings.supervise.as_ref().map(|entry| supervise::plan(entry, homeserver.as_ref(), origin.places, problems));
+    let main_lacks = pools::main_lacks(&pools, homeserver.as_ref());
     let mut config = Config {
         listeners: settings.listeners.0.iter().map(Listener::from).collect(),
         admin: Listener::from(&ListenerSettings::at(settings.admin.address.clone())),
         connections_max: settings.connections.max.and_then(|max| usize::try_from(max.get()).ok()),
         pools,
+        main_lacks,
         limits: settings.backends,
         connection_times: ConnectionTimes {
             connect: settings.timeouts.connect,

@@ -47,7 +47,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub struct Config {
     pub admin: crate::listener::Listener,
     /// The pools, in the order of [`crate::route::rules::pool_names`]; `main` is always there.
     pub pools: Vec<PoolSettings>,
+    /// The classes for which the main pool's processes have no listener, as far as Synapse's files tell.
+    pub main_lacks: BTreeSet<Class>,
     /// How many requests one process is given at once.
     pub limits: Limits,
     /// The times that concern every connection to Synapse.

@@ -1,14 +1,15 @@
 //! The pools: what each needs, and what dendron.yaml puts in the place of what was derived. Which there can be is said
 //! by the table of rules ([`crate::route::rules`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::homeserver::{Homeserver, Process, is_main};
 use super::key_path::KeyPath;
-use super::listener::Resource;
+use super::listener::{Listener, Resource};
 use super::nearest::hint;
 use super::problem::{Places, Problems};
-use crate::route::rules::{MAIN, pool_names};
+use crate::endpoint::Class;
+use crate::route::rules::{MAIN, RULES, Rule, pool_names};
 use crate::upstream::{Address, AddressError, BackendSettings, PoolSettings};
 
 /// The most backends of one pool.
@@ -22,6 +23,25 @@ pub(super) fn needs(pool: &str) -> Resource {
         pool if pool.starts_with("federation") => Resource::Federation,
         _ => Resource::Client,
     }
+}
+
+/// The classes that the processes of the main pool have no listener for, so that they cannot stand in for others. An
+/// address that is in none of Synapse's files is believed to serve everything.
+pub(super) fn main_lacks(pools: &[PoolSettings], homeserver: Option<&Homeserver>) -> BTreeSet<Class> {
+    let Some(homeserver) = homeserver else { return BTreeSet::new() };
+    let main = pools.iter().filter(|pool| pool.name == MAIN).flat_map(|pool| &pool.backends);
+    let listeners: Vec<_> = main.filter_map(|backend| homeserver.listener_at(&backend.address)).collect();
+    let lacks = |rule: &&Rule| {
+        let resource = needs(rule.pools[0]);
+        // The server's and others' keys are a resource of their own, which federation includes (`app/homeserver.py`).
+        let is_enough = |other| rule.class == Class::FederationKeys && other == Resource::Keys;
+        let serves = |listener: &&&Listener| {
+            let mut resources = listener.resources.iter();
+            resources.any(|own| *own == resource || is_enough(*own))
+        };
+        listeners.iter().any(|listener| !serves(&listener))
+    };
+    RULES.iter().filter(|rule| rule.fallback).filter(lacks).map(|rule| rule.class).collect()
 }
 
 /// `process` as a backend of `pool`; `None` if it does not serve what the pool needs.

@@ -13,8 +13,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::admin::AdminSettings;
 use crate::duration;
-use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings, settings};
+use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings};
 use crate::observe::LogSettings;
 use crate::supervise;
 use crate::upstream::{Address, ConnectionTimes, Limits};
@@ -53,15 +54,6 @@ pub struct Settings {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(transparent)]
 pub struct Listeners(pub Vec<ListenerSettings>);
-
-/// The admin listener.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdminSettings {
-    /// Where it listens.
-    #[serde(deserialize_with = "settings::address")]
-    pub address: Address,
-}
 
 /// Which of Synapse's files are read.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -114,13 +106,9 @@ const THREADS_MAX: u64 = 1024;
 
 impl Default for Listeners {
     fn default() -> Self {
-        Listeners(vec![ListenerSettings::at(local(8080))])
-    }
-}
-
-impl Default for AdminSettings {
-    fn default() -> Self {
-        AdminSettings { address: local(9180) }
+        // A port that only this machine reaches.
+        let address = Address::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port: 8080 };
+        Listeners(vec![ListenerSettings::at(address)])
     }
 }
 
@@ -135,11 +123,6 @@ impl Default for ShutdownSettings {
     fn default() -> Self {
         ShutdownSettings { grace: Duration::from_secs(10) }
     }
-}
-
-/// A port that only this machine reaches.
-fn local(port: u16) -> Address {
-    Address::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port }
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {

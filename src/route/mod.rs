@@ -8,7 +8,7 @@
 pub mod key;
 pub mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::endpoint::Class;
@@ -45,12 +45,16 @@ pub struct NoMainPool;
 
 impl Routes {
     /// Resolves the table of rules against the names of the pools that exist. `patience` replaces the table's for the
-    /// classes that it names.
+    /// classes that it names; for the classes of `main_lacks`, main has no listener and stands in for nobody.
     ///
     /// # Errors
     ///
     /// [`NoMainPool`], because every class may end there.
-    pub fn new(pool_names: &[&str], patience: &BTreeMap<Class, Duration>) -> Result<Self, NoMainPool> {
+    pub fn new(
+        pool_names: &[&str],
+        patience: &BTreeMap<Class, Duration>,
+        main_lacks: &BTreeSet<Class>,
+    ) -> Result<Self, NoMainPool> {
         let place_of = |wanted: &&str| pool_names.iter().position(|name| name == wanted);
         let main = place_of(&rules::MAIN).ok_or(NoMainPool)?;
         let by_class = rules::RULES.iter().map(|rule| {
@@ -60,7 +64,8 @@ impl Routes {
                 (Some(margin), Patience::Poll { .. }) => Patience::Poll { margin: *margin, least: *margin },
                 (Some(silence), Patience::Silence(_)) => Patience::Silence(*silence),
             };
-            let fallback = (rule.fallback && pool != main).then_some(main);
+            let may_stand_in = rule.fallback && !main_lacks.contains(&rule.class);
+            let fallback = (may_stand_in && pool != main).then_some(main);
             Ok(ClassRoute { class: rule.class, pool, key: rule.key, patience, fallback })
         });
         Ok(Routes { by_class: by_class.collect::<Result<_, _>>()? })
@@ -89,7 +94,7 @@ mod tests {
     use super::*;
 
     fn pool_of(pools: &[&'static str], class: Class) -> &'static str {
-        let routes = Routes::new(pools, &BTreeMap::new()).unwrap();
+        let routes = Routes::new(pools, &BTreeMap::new(), &BTreeSet::new()).unwrap();
         pools[routes.of(class).pool]
     }
 
@@ -114,8 +119,17 @@ mod tests {
 
     #[test]
     fn a_class_falls_back_to_main_from_another_pool_if_it_may() {
-        let routes = Routes::new(&["sync", "media", "main"], &BTreeMap::new()).unwrap();
-        let table = [(Class::Sync, Some(2)), (Class::Media, None), (Class::EventSend, None), (Class::Main, None)];
+        let main_lacks = BTreeSet::from([Class::FederationRead]);
+        let pools = ["sync", "media", "main", "federation"];
+        let routes = Routes::new(&pools, &BTreeMap::new(), &main_lacks).unwrap();
+        let table = [
+            (Class::Sync, Some(2)),
+            (Class::Media, None),
+            (Class::EventSend, None),
+            (Class::Main, None),
+            (Class::FederationRead, None),
+            (Class::FederationTransaction, Some(2)),
+        ];
         for (class, expected) in table {
             assert_eq!(routes.of(class).fallback, expected, "{class:?}");
         }
@@ -123,7 +137,7 @@ mod tests {
 
     #[test]
     fn without_main_there_are_no_routes() {
-        assert_eq!(Routes::new(&["sync"], &BTreeMap::new()).unwrap_err(), NoMainPool);
+        assert_eq!(Routes::new(&["sync"], &BTreeMap::new(), &BTreeSet::new()).unwrap_err(), NoMainPool);
     }
 
     #[test]

@@ -94,7 +94,12 @@ impl Backend {
 
     /// Whether the process is to be given requests: the checks find it answering, and it is not ejected.
     pub fn is_in_service(&self, now: Instant) -> bool {
-        self.is_healthy() && !(self.in_trouble.load(Ordering::Relaxed) && self.ejection().is_out(now))
+        self.is_healthy() && !self.is_ejected(now)
+    }
+
+    /// Whether requests failed at the process so often that it is out of service for a while.
+    pub fn is_ejected(&self, now: Instant) -> bool {
+        self.in_trouble.load(Ordering::Relaxed) && self.ejection().is_out(now)
     }
 
     /// Takes note of a fault; returns whether the process is now to be ejected.

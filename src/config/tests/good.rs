@@ -363,3 +363,32 @@ fn of_several_listeners_a_unix_socket_is_used_and_never_one_without_the_resource
         [("main", "main=127.0.0.1:8008"), ("generic", "bert=unix:/run/b.sock"), ("media", "bert=127.0.0.1:8084")];
     assert_eq!(pools(&config), expected.map(|(name, pool)| (name, pool.to_owned())).into());
 }
+
+#[test]
+fn main_stands_in_only_for_what_it_has_a_listener_for() {
+    let main = |federation: &str| {
+        format!(
+            "server_name: example.org\nlisteners:\n\
+             - {{port: 8008, type: http, bind_addresses: ['127.0.0.1'], x_forwarded: true, \
+             resources: [{{names: [{federation}]}}]}}\n\
+             - {{port: 8448, type: http, bind_addresses: ['127.0.0.1'], x_forwarded: true, \
+             resources: [{{names: [federation]}}]}}\n"
+        )
+    };
+    let elsewhere = "pools: {main: ['http://10.0.0.1:8008']}\nsynapse: {config: [homeserver.yaml]}\n";
+    let own = "pools: {main: ['http://127.0.0.1:8008']}\nsynapse: {config: [homeserver.yaml]}\n";
+    use Class::{FederationJoin, FederationKeys, FederationRead, FederationTransaction};
+    let table: [(&str, &str, &[Class]); 4] = [
+        (own, "client, federation", &[]),
+        (own, "client, keys", &[FederationTransaction, FederationRead, FederationJoin]),
+        (own, "client", &[FederationTransaction, FederationRead, FederationJoin, FederationKeys]),
+        // Nobody knows what is served at an address of another machine's, so it is believed.
+        (elsewhere, "client", &[]),
+    ];
+    for (dendron, resources, expected) in table {
+        let homeserver = main(resources);
+        let files = [("dendron.yaml", dendron), ("homeserver.yaml", homeserver.as_str())];
+        let (config, _) = load_files(&files).expect("a good configuration");
+        assert_eq!(config.main_lacks.iter().copied().collect::<Vec<_>>(), expected, "{dendron} {resources}");
+    }
+}

@@ -8,9 +8,8 @@ use libtest_mimic::Failed;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Test;
-use crate::harness::alone::{Alone, Folder, free_port, run};
+use crate::harness::alone::{Alone, Edge, Folder, run};
 use crate::harness::eventually::{SOON, eventually};
-use crate::harness::metrics::Metrics;
 use crate::harness::stub::{EMPTY, Stub};
 use crate::harness::tls::{Authority, Files};
 use crate::harness::{ensure, ensure_eq};
@@ -31,14 +30,12 @@ const QUICK: &str = "GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const RUN_OUT: &str = "Too many open files";
 
 /// A dendron of the test's own before a stub.
-struct Edge {
-    dendron: Alone,
-    port: u16,
+struct Before {
+    edge: Edge,
     _stub: Stub,
-    _folder: Folder,
 }
 
-impl Edge {
+impl Before {
     fn start(descriptors: u32, settings: &str) -> Result<Self, Failed> {
         let stub = Stub::start(|head, stream| {
             if head.starts_with("GET /hold ") {
@@ -46,30 +43,23 @@ impl Edge {
             }
             stream.write_all(EMPTY)
         })?;
-        let [port, admin] = [free_port()?, free_port()?];
-        let config = format!(
-            "listeners: [{{address: '127.0.0.1:{port}'}}]\nadmin: {{address: '127.0.0.1:{admin}'}}\n\
-             pools: {{main: ['{}']}}\n{settings}",
-            stub.url()
-        );
-        let folder = Folder::with(&[("dendron.yaml", &config)])?;
-        let dendron = Alone::limited(&folder.path("dendron.yaml"), admin, &folder.path("output"), descriptors)?;
-        Ok(Edge { dendron, port, _stub: stub, _folder: folder })
+        let settings = format!("pools: {{main: ['{}']}}\n{settings}", stub.url());
+        Ok(Before { edge: Edge::limited(&settings, descriptors)?, _stub: stub })
     }
 
     fn connect(&self) -> Result<TcpStream, Failed> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        let stream = TcpStream::connect(("127.0.0.1", self.edge.port))?;
         stream.set_read_timeout(Some(SOON))?;
         Ok(stream)
     }
 
     fn number(&self, metric: &str) -> Result<f64, Failed> {
-        Ok(Metrics::scrape(self.dendron.admin())?.sum(metric, &[]))
+        self.edge.metric(metric, &[])
     }
 
     /// The bound, as a count.
     fn limit(&self) -> Result<usize, Failed> {
-        let status = self.dendron.admin().get("/status")?.json();
+        let status = self.edge.dendron.admin().get("/status")?.json();
         let limit = status["connections_limit"].as_u64().ok_or("/status names no limit")?;
         ensure_eq!(self.number("dendron_connections_limit")?, limit as f64, "the metric and /status");
         Ok(usize::try_from(limit)?)
@@ -99,7 +89,7 @@ fn answer(stream: &mut TcpStream) -> Result<(), Failed> {
 /// Every place is taken and busy, so that each client has its connection to the stub; then twice as many come.
 fn descriptors_do_not_run_out() -> Result<(), Failed> {
     raise_own_limit()?;
-    let edge = Edge::start(640, "")?;
+    let edge = Before::start(640, "")?;
     let limit = edge.limit()?;
     ensure!((100..300).contains(&limit), "a bound of {limit} for 640 descriptors");
     let mut standing = (0..limit).map(|_| edge.connect()).collect::<Result<Vec<_>, _>>()?;
@@ -126,14 +116,14 @@ fn descriptors_do_not_run_out() -> Result<(), Failed> {
     answer(&mut new)?;
     drop((standing, new));
     edge.wait_for_open(0)?;
-    let said = edge.dendron.stop()?;
+    let said = edge.edge.dendron.stop()?;
     ensure!(!said.contains(RUN_OUT), "{said}");
     ensure_eq!(said.matches("as many connections are open as may be").count(), 1, "warnings in {said}");
     Ok(())
 }
 
 fn whoever_waits_gets_the_next_place() -> Result<(), Failed> {
-    let edge = Edge::start(1024, "connections: {max: 3}\n")?;
+    let edge = Before::start(1024, "connections: {max: 3}\n")?;
     ensure_eq!(edge.limit()?, 3, "the bound");
     let mut standing = (0..3).map(|_| edge.connect()).collect::<Result<Vec<_>, _>>()?;
     edge.wait_for_open(3)?;
@@ -158,24 +148,14 @@ fn handshakes_are_bounded_as_well() -> Result<(), Failed> {
     let authority = Authority::new(&folder.path(""))?;
     let files = Files::new(&folder.path(""), "edge");
     authority.sign(&files, time::OffsetDateTime::now_utc() + time::Duration::days(2))?;
-    let port = free_port()?;
-    let listener = format!(
-        "listeners: [{{address: '127.0.0.1:{port}', tls: {{certificate: '{}', key: '{}'}}}}]\n",
-        files.certificate.display(),
-        files.key.display()
-    );
-    let (admin, stub) = (free_port()?, Stub::start(|_, stream| stream.write_all(EMPTY))?);
-    let rest = format!(
-        "admin: {{address: '127.0.0.1:{admin}'}}\npools: {{main: ['{}']}}\nconnections: {{max: 4}}\n",
-        stub.url()
-    );
-    folder.write("dendron.yaml", &format!("{listener}{rest}"))?;
-    let dendron = Alone::start(&folder.path("dendron.yaml"), admin, &folder.path("output"))?;
-    let edge = Edge { dendron, port, _stub: stub, _folder: folder };
+    let listener = format!(", tls: {{certificate: '{}', key: '{}'}}", files.certificate.display(), files.key.display());
+    let stub = Stub::start(|_, stream| stream.write_all(EMPTY))?;
+    let settings = format!("pools: {{main: ['{}']}}\nconnections: {{max: 4}}\n", stub.url());
+    let edge = Before { edge: Edge::with_listener(&listener, &settings, Alone::start)?, _stub: stub };
 
     let mut silent = (0..3).map(|_| edge.connect()).collect::<Result<Vec<_>, _>>()?;
     edge.wait_for_open(3)?;
-    let mut encrypted = authority.connect(port)?;
+    let mut encrypted = authority.connect(edge.edge.port)?;
     encrypted.write_all(QUICK.as_bytes())?;
     let mut start = [0; 12];
     encrypted.read_exact(&mut start)?;
@@ -197,8 +177,8 @@ fn idle_ones_cost_little_and_end() -> Result<(), Failed> {
     /// What an idle connection may cost. It was 39 when it was measured.
     const KILOBYTES_MAX: f64 = 64.0;
     raise_own_limit()?;
-    let edge = Edge::start(16_384, "")?;
-    let quick = |edge: &Edge| -> Result<TcpStream, Failed> {
+    let edge = Before::start(16_384, "")?;
+    let quick = |edge: &Before| -> Result<TcpStream, Failed> {
         let mut stream = edge.connect()?;
         stream.write_all(QUICK.as_bytes())?;
         answer(&mut stream)?;
@@ -222,7 +202,7 @@ fn idle_ones_cost_little_and_end() -> Result<(), Failed> {
     edge.wait_for_open(0)?;
     let descriptors = edge.number("dendron_open_descriptors")?;
     ensure!(descriptors < 200.0, "{descriptors} descriptors are open when all clients have gone");
-    let said = edge.dendron.stop()?;
+    let said = edge.edge.dendron.stop()?;
     ensure!(!said.contains(RUN_OUT), "{said}");
     Ok(())
 }

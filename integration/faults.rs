@@ -12,11 +12,10 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::harness::alone::{Alone, Folder, free_port};
+use crate::harness::alone::{Edge, free_port};
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::{Answer, Client};
 use crate::harness::matrix::{User, encoded, expect_ok};
-use crate::harness::metrics::Metrics;
 use crate::harness::stack::Stack;
 use crate::harness::stacks::Stacks;
 use crate::harness::stub::{Stub, read_body};
@@ -38,26 +37,8 @@ const SEND: &str = "/_matrix/client/v3/rooms/!a:b/send/m.room.message/t1";
 const VERSIONS: &str = "/_matrix/client/versions";
 
 /// A dendron before stubs.
-struct Setting {
-    client: Client,
-    dendron: Alone,
-    _folder: Folder,
-}
-
-impl Setting {
-    fn with_pools(pools: &str) -> Result<Self, Failed> {
-        let (port, admin) = (free_port()?, free_port()?);
-        let config = format!(
-            "listeners: [{{address: '127.0.0.1:{port}'}}]\nadmin: {{address: '127.0.0.1:{admin}'}}\npools: {pools}\n"
-        );
-        let folder = Folder::with(&[("dendron.yaml", &config)])?;
-        let dendron = Alone::start(&folder.path("dendron.yaml"), admin, &folder.path("output"))?;
-        Ok(Setting { client: Client::new(&format!("http://127.0.0.1:{port}")), dendron, _folder: folder })
-    }
-
-    fn count(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, Failed> {
-        Ok(Metrics::scrape(self.dendron.admin())?.sum(name, labels))
-    }
+fn with_pools(pools: &str) -> Result<Edge, Failed> {
+    Edge::start(&format!("pools: {pools}\n"))
 }
 
 /// A request, what the stubs do with it, the answer's status, and how often it reached the same or another stub.
@@ -106,7 +87,7 @@ fn cases() -> Vec<Case> {
 
 fn only_what_is_safe_is_sent_again(_: &Stacks) -> Result<(), Failed> {
     let stubs = Stubs::start(2)?;
-    let setting = Setting::with_pools(&format!("{{main: {:?}}}", stubs.addresses()))?;
+    let setting = with_pools(&format!("{{main: {:?}}}", stubs.addresses()))?;
     let mut repeated = 0.0;
     for (number, case) in cases().into_iter().enumerate() {
         let what = format!("{number}: {} {} with {} bytes, {:?}", case.method, case.target, case.body_bytes, case.acts);
@@ -129,12 +110,12 @@ fn only_what_is_safe_is_sent_again(_: &Stacks) -> Result<(), Failed> {
         repeated += if case.reached == Reached::Once { 0.0 } else { 1.0 };
         both_answer(&setting, &stubs)?;
     }
-    ensure_eq!(setting.count(RETRIES, &[("pool", "main")])?, repeated, "{RETRIES}");
+    ensure_eq!(setting.metric(RETRIES, &[("pool", "main")])?, repeated, "{RETRIES}");
     setting.dendron.stop().map(drop)
 }
 
 /// So that no stub fails so often in a row that it is taken out.
-fn both_answer(setting: &Setting, stubs: &Stubs) -> Result<(), Failed> {
+fn both_answer(setting: &Edge, stubs: &Stubs) -> Result<(), Failed> {
     stubs.script(&[]);
     for _ in 0..20 {
         setting.client.get(VERSIONS)?;
@@ -181,7 +162,7 @@ fn a_repeated_message_is_not_doubled(stack: &mut Stack) -> Result<(), Failed> {
             stream.write_all(&[head.as_bytes(), &answer.body].concat())
         }
     })?;
-    let setting = Setting::with_pools(&format!("{{main: ['{}']}}", stub.url()))?;
+    let setting = with_pools(&format!("{{main: ['{}']}}", stub.url()))?;
     let event = user.through(&setting.client).say(&room, "once", "only once")?;
     ensure_eq!(*taken.lock().map_err(|_| "the stub has panicked")?, [200, 200], "what Synapse answered");
     let messages = format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=100", encoded(&room));
@@ -196,12 +177,12 @@ fn main_stands_in_where_it_may(_: &Stacks) -> Result<(), Failed> {
     let stubs = Stubs::start(1)?;
     let dead = format!("['http://127.0.0.1:{}']", free_port()?);
     let pools = format!("{{main: {:?}, generic: {dead}, media: {dead}, typing: {dead}}}", stubs.addresses());
-    let setting = Setting::with_pools(&pools)?;
+    let setting = with_pools(&pools)?;
     let typing = "/_matrix/client/v3/rooms/!a:b/typing/@c:d";
     let refused = [("GET", "/_matrix/client/v1/media/download/a/b"), ("PUT", typing)];
     let served = [("GET", "/_matrix/client/v3/sync?since=s1"), ("POST", "/_matrix/client/v3/createRoom")];
 
-    let of_main = || setting.count("dendron_upstream_connect_seconds_count", &[("pool", "main")]);
+    let of_main = || setting.metric("dendron_upstream_connect_seconds_count", &[("pool", "main")]);
     for (method, target) in served {
         let before = of_main()?;
         ensure_eq!(setting.client.send(method, target, &[], b"")?.status, 200, "{method} {target}");
@@ -210,7 +191,7 @@ fn main_stands_in_where_it_may(_: &Stacks) -> Result<(), Failed> {
             Ok(())
         })?;
     }
-    ensure_eq!(setting.count(RETRIES, &[])?, 2.0, "{RETRIES}");
+    ensure_eq!(setting.metric(RETRIES, &[])?, 2.0, "{RETRIES}");
     for (method, target) in refused {
         let answer = setting.client.send(method, target, &[], b"")?;
         ensure_eq!(answer.status, 502, "{method} {target}");
@@ -219,7 +200,7 @@ fn main_stands_in_where_it_may(_: &Stacks) -> Result<(), Failed> {
 
     // Once the checks know, nobody is tried in vain, and the failure is no surprise any more.
     eventually(SOON, || {
-        ensure_eq!(setting.count("dendron_process_healthy", &[("pool", "generic")])?, 0.0, "health");
+        ensure_eq!(setting.metric("dendron_process_healthy", &[("pool", "generic")])?, 0.0, "health");
         Ok(())
     })?;
     for (method, target) in refused {
@@ -230,7 +211,7 @@ fn main_stands_in_where_it_may(_: &Stacks) -> Result<(), Failed> {
     for (method, target) in served {
         ensure_eq!(setting.client.send(method, target, &[], b"")?.status, 200, "{method} {target}");
     }
-    ensure_eq!(setting.count(RETRIES, &[])?, 2.0, "{RETRIES}");
+    ensure_eq!(setting.metric(RETRIES, &[])?, 2.0, "{RETRIES}");
 
     // Main dies as well: first that is news, then it is known.
     drop(stubs);
@@ -251,7 +232,7 @@ fn a_process_that_refuses_is_ejected(_: &Stacks) -> Result<(), Failed> {
     let stubs = Stubs::start(1)?;
     let dead = free_port()?;
     let pools = format!("{{main: ['http://127.0.0.1:{dead}', {:?}]}}", stubs.addresses()[0]);
-    let setting = Setting::with_pools(&pools)?;
+    let setting = with_pools(&pools)?;
     let name = format!("127.0.0.1:{dead}");
     for _ in 0..10 {
         ensure_eq!(setting.client.get(VERSIONS)?.status, 200, "with one of two processes dead");
@@ -259,11 +240,11 @@ fn a_process_that_refuses_is_ejected(_: &Stacks) -> Result<(), Failed> {
     // Three refusals, and no more: the next requests do not even try.
     let ejections = "dendron_process_ejections_total";
     eventually(Duration::from_secs(1), || {
-        ensure_eq!(setting.count(RETRIES, &[])?, 3.0, "{RETRIES}");
+        ensure_eq!(setting.metric(RETRIES, &[])?, 3.0, "{RETRIES}");
         Ok(())
     })?;
-    ensure_eq!(setting.count(ejections, &[("process", &name)])?, 1.0, "{ejections}");
-    ensure_eq!(setting.count(ejections, &[])?, 1.0, "{ejections} of all");
+    ensure_eq!(setting.metric(ejections, &[("process", &name)])?, 1.0, "{ejections}");
+    ensure_eq!(setting.metric(ejections, &[])?, 1.0, "{ejections} of all");
     let said = setting.dendron.stop()?;
     ensure!(said.contains("ejected") && said.contains(&name), "no line tells it: {said}");
     Ok(())

@@ -199,8 +199,8 @@ fn kill(stack: &Stack, worker: &str) -> Result<(u32, Instant), Failed> {
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("no process id")?;
     let begun = Instant::now();
     kill_process(pid, Signal::KILL)?;
-    // Until its last thread has ended the system takes connections in its name, which are then broken off. Who gets one
-    // of those had bad luck; what is tested is what comes after.
+    // Until its last thread has ended the system takes connections in its name, which are then broken off.
+    // What dendron sends again then is `faults`' matter; here it is what comes after.
     eventually(SOON, || {
         ensure!(!Path::new(&format!("/proc/{id}")).exists(), "{worker} was killed, and is not gone");
         Ok(())

@@ -12,10 +12,22 @@ use super::child::Child;
 use super::dendron;
 use super::eventually::{SOON, eventually};
 use super::http::Client;
+use super::metrics::Metrics;
 
 /// A folder of configuration files, removed with its last owner.
 pub struct Folder {
     folder: TempDir,
+}
+
+/// A running dendron in a folder of its own, with one plain listener on a free port.
+pub struct Edge {
+    /// The program.
+    pub dendron: Alone,
+    /// The listener's port.
+    pub port: u16,
+    /// A client of the listener.
+    pub client: Client,
+    _folder: Folder,
 }
 
 /// A running dendron whose admin listener answers.
@@ -52,6 +64,39 @@ impl Folder {
             std::fs::create_dir_all(parent)?;
         }
         Ok(std::fs::write(path, content)?)
+    }
+}
+
+impl Edge {
+    /// Starts it with these settings besides its listeners: pools at least.
+    pub fn start(settings: &str) -> Result<Self, Failed> {
+        Self::with_listener("", settings, Alone::start)
+    }
+
+    /// The same with a limit of open files.
+    pub fn limited(settings: &str, descriptors: u32) -> Result<Self, Failed> {
+        let start = |config: &Path, port, output: &Path| Alone::limited(config, port, output, descriptors);
+        Self::with_listener("", settings, start)
+    }
+
+    /// The same with a listener that has certificates or the like.
+    pub fn with_listener(
+        listener: &str,
+        settings: &str,
+        start: impl Fn(&Path, u16, &Path) -> Result<Alone, Failed>,
+    ) -> Result<Self, Failed> {
+        let [port, admin] = [free_port()?, free_port()?];
+        let config = format!(
+            "listeners: [{{address: '127.0.0.1:{port}'{listener}}}]\nadmin: {{address: '127.0.0.1:{admin}'}}\n{settings}"
+        );
+        let folder = Folder::with(&[("dendron.yaml", &config)])?;
+        let dendron = start(&folder.path("dendron.yaml"), admin, &folder.path("output"))?;
+        Ok(Edge { dendron, port, client: Client::new(&format!("http://127.0.0.1:{port}")), _folder: folder })
+    }
+
+    /// A metric of its own, or the sum of those with these labels.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, Failed> {
+        Ok(Metrics::scrape(self.dendron.admin())?.sum(name, labels))
     }
 }
 

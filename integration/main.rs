@@ -33,6 +33,8 @@ mod clients;
 mod embed;
 // How many clients may be connected, and what becomes of the rest.
 mod connections;
+// How many requests a process is given, and who waits.
+mod queues;
 // What a load balancer says of a connection's client.
 mod proxy_protocol;
 // How dendron ends.
@@ -88,6 +90,7 @@ fn tests() -> Vec<Test> {
         clients::TESTS,
         embed::TESTS,
         connections::TESTS,
+        queues::TESTS,
         proxy_protocol::TESTS,
         stop::TESTS,
         timeouts::TESTS,

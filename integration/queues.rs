@@ -58,7 +58,10 @@ fn flood_of_one_class() -> Result<(), Failed> {
         let status = sync.join().map_err(|_| "a client panicked")??;
         ensure_eq!(status, 200, "a first sync that had or waited for its place");
     }
-    ensure_eq!(edge.metric("dendron_in_flight_requests", &[])?, 0.0, "in flight");
-    ensure_eq!(edge.metric(QUEUED, &[])?, 0.0, "waiting");
+    eventually(SOON, || {
+        ensure_eq!(edge.metric("dendron_in_flight_requests", &[])?, 0.0, "in flight");
+        ensure_eq!(edge.metric(QUEUED, &[])?, 0.0, "waiting");
+        Ok(())
+    })?;
     edge.dendron.stop().map(drop)
 }

@@ -12,8 +12,8 @@
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
-//! - `check`, `times`, `files`, `descriptors`: what does not fit together, times that would cut what is promised, which
-//!   files cannot be read, and whether enough can be open.
+//! - `check`, `times`, `unit`, `files`, `descriptors`: what does not fit together, times that would cut what is promised
+//!   (systemd's among them), which files cannot be read, and whether enough can be open.
 //! - `problem`, `secret`: how problems look, and what is never shown.
 //!
 //! Not here: how the settings are used, nor the settings of a part alone, which stand beside it (`listener::settings`,
@@ -41,6 +41,7 @@ pub mod settings;
 mod supervise;
 mod synapse_file;
 mod times;
+mod unit;
 mod units;
 mod worker;
 

@@ -39,7 +39,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 /// Loads `dendron.yaml` of these files; without one, `homeserver.yaml`. What is said comes as it is shown.
-fn load_files(files: &[(&str, &str)]) -> Result<(Config, String), String> {
+pub(super) fn load_files(files: &[(&str, &str)]) -> Result<(Config, String), String> {
     let folder = folder(files);
     let source = match files.iter().any(|(name, _)| *name == "dendron.yaml") {
         true => Source::File(folder.path().join("dendron.yaml")),

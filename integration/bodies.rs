@@ -14,10 +14,12 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::Test;
+use crate::harness::alone::{self, Alone, Folder};
 use crate::harness::http::{Answer, Client, raw_tcp};
 use crate::harness::matrix::{User, expect_ok};
 use crate::harness::metrics::Metrics;
 use crate::harness::stack::Stack;
+use crate::harness::tls::{Authority, Files};
 use crate::harness::{checkout, ensure, ensure_eq, program, synapse_python};
 
 use edge::Edge;
@@ -34,6 +36,7 @@ pub const TESTS: &[Test] = &[
     ("bodies::one_continue_and_one_answer", |stacks| stacks.on_monolith(one_continue)),
     ("bodies::refusal_is_heard_before_workers", |stacks| stacks.on_workers(refusal_before_synapse)),
     ("bodies::one_continue_and_one_answer_of_workers", |stacks| stacks.on_workers(one_continue)),
+    ("bodies::an_upload_without_a_length_is_synapses_to_refuse", |stacks| stacks.on_monolith(upload_without_length)),
     ("bodies::head_range_and_etag_are_synapses", |stacks| stacks.on_monolith(head_range_and_etag)),
     ("bodies::chunks_pass_both_ways", |_| memory::chunks_pass_both_ways()),
     ("bodies::uploads_are_not_kept", |_| memory::uploads_are_not_kept()),
@@ -208,6 +211,39 @@ fn one_continue(stack: &mut Stack) -> Result<(), Failed> {
     ensure!(!refused.contains("HTTP/1.1 100 "), "told to continue: {refused}");
     ensure!(begun.elapsed() < Duration::from_secs(5), "the end was told after {:?}", begun.elapsed());
     Ok(())
+}
+
+/// Synapse's upload servlet wants a `Content-Length` (`rest/media/upload_resource.py`), which over HTTP/2 a client need
+/// not send. It says so itself, the same to everybody.
+fn upload_without_length(stack: &mut Stack) -> Result<(), Failed> {
+    let user = User::register(&stack.client(), "lengthless")?;
+    let direct = stack.facts["synapse"]["processes"][0]["address"].as_str().unwrap_or_default().to_owned();
+    let folder = Folder::with(&[("body", "a body")])?;
+    let authority = Authority::new(&folder.path(""))?;
+    let files = Files::new(&folder.path(""), "edge");
+    authority.sign(&files, time::OffsetDateTime::now_utc() + time::Duration::days(2))?;
+    let tls = format!(", tls: {{certificate: '{}', key: '{}'}}", files.certificate.display(), files.key.display());
+    let edge = alone::Edge::with_listener(&tls, &format!("pools: {{main: ['{direct}']}}\n"), Alone::start)?;
+
+    let encrypted = format!("https://localhost:{}", edge.port);
+    let authority = authority.file.display().to_string();
+    let authorization = format!("Authorization: Bearer {}", user.token);
+    let curl = |base: &str, version: &str, header: &str| {
+        let (target, body) = (format!("{base}{UPLOAD}"), folder.text("body"));
+        let fixed =
+            ["--silent", "--show-error", "--cacert", &authority, "--write-out", "\n%{http_code} %{http_version}"];
+        let request = ["--request", "POST", "--header", &authorization, "--header", header, "--upload-file", &body];
+        let arguments = [&fixed[..], &[version], &request, &[&target]].concat();
+        program::run(Path::new("curl"), &arguments, &folder.path("curl.out"), PROGRAM)
+    };
+    let theirs = curl(&direct, "--http1.1", CHUNKED)?;
+    ensure!(theirs.contains("must specify a Content-Length") && theirs.ends_with("\n400 1.1"), "Synapse said {theirs}");
+    ensure_eq!(curl(&encrypted, "--http1.1", CHUNKED)?, theirs, "over HTTP/1.1");
+    let ours = curl(&encrypted, "--http2", "Content-Length:")?;
+    ensure_eq!(ours, theirs.replace("400 1.1", "400 2"), "over HTTP/2");
+    let ours = curl(&encrypted, "--http2", "Content-Type: text/plain")?;
+    ensure!(ours.ends_with("\n200 2"), "with a length, over HTTP/2: {ours}");
+    edge.dendron.stop().map(drop)
 }
 
 fn head_range_and_etag(stack: &mut Stack) -> Result<(), Failed> {

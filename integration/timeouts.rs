@@ -1,5 +1,5 @@
 //! It is silence that ends a request, never its length. A Synapse cannot be made to trickle, so a stub stands in for it,
-//! and a class's patience is shortened to a second.
+//! and a class's patience, or that with clients, is shortened to a second.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,8 +10,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::Test;
-use crate::harness::alone::Folder;
+use crate::harness::alone::{Edge, Folder};
 use crate::harness::child::Child;
+use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::Client;
 use crate::harness::stack::bare_dendron;
 use crate::harness::stub::{EMPTY, Stub, read_body};
@@ -22,6 +23,8 @@ pub const TESTS: &[Test] = &[
     ("timeouts::download_that_moves_is_not_cut", |_| download_that_moves()),
     ("timeouts::silence_is_given_up", |_| silence_is_given_up()),
     ("timeouts::a_sync_is_given_its_own_timeout", |_| sync_is_given_its_own_timeout()),
+    ("timeouts::a_client_that_says_nothing_is_let_go", |_| client_that_says_nothing()),
+    ("timeouts::a_client_that_takes_nothing_is_let_go", |_| client_that_takes_nothing()),
 ];
 
 /// The patience of the classes in question, and what a whole transfer takes at least: several times that.
@@ -125,4 +128,61 @@ fn sync_is_given_its_own_timeout() -> Result<(), Failed> {
     ensure_eq!(answer.status, 504, "{}", answer.text());
     ensure!(begun.elapsed() < TRANSFER, "it took {:?}", begun.elapsed());
     impatient.stop()
+}
+
+/// A dendron that lets clients go after a second, before a stub.
+fn before_quick_clients(stub: &Stub) -> Result<Edge, Failed> {
+    let times = "timeouts: {client: {idle: 1s, silence: 1s}}";
+    Edge::start(&format!("pools: {{main: ['{}']}}\n{times}\n", stub.url()))
+}
+
+fn client_that_says_nothing() -> Result<(), Failed> {
+    let stub = Stub::start(|head, stream| {
+        read_body(head, stream)?;
+        stream.write_all(EMPTY)
+    })?;
+    let edge = before_quick_clients(&stub)?;
+    let upload = "POST /_matrix/media/v3/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxxxx";
+    let table = [
+        // Between two requests: the connection ends without a word.
+        ("GET /_matrix/client/versions HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 "),
+        // In the middle of a body: the client is told.
+        (upload, "HTTP/1.1 408 "),
+    ];
+    for (said, expected) in table {
+        let mut client = TcpStream::connect(("127.0.0.1", edge.port))?;
+        client.set_read_timeout(Some(SOON))?;
+        client.write_all(said.as_bytes())?;
+        let begun = Instant::now();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer)?;
+        let waited = begun.elapsed();
+        ensure!(answer.starts_with(expected), "{said}: {answer}");
+        ensure_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{said}: {answer}");
+        ensure!(waited >= PATIENCE && waited < 4 * PATIENCE, "{said}: it took {waited:?}");
+    }
+    edge.dendron.stop().map(drop)
+}
+
+fn client_that_takes_nothing() -> Result<(), Failed> {
+    let stub = Stub::start(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")?;
+        (0..1000).try_for_each(|_| stream.write_all(&[b'x'; 100_000]))
+    })?;
+    let edge = before_quick_clients(&stub)?;
+    let mut client = TcpStream::connect(("127.0.0.1", edge.port))?;
+    client.write_all(b"GET /_matrix/client/v1/media/download/a.example/b HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    eventually(SOON, || {
+        ensure_eq!(edge.metric("dendron_in_flight_requests", &[])?, 1.0, "in flight");
+        Ok(())
+    })?;
+    let begun = Instant::now();
+    eventually(SOON, || {
+        ensure_eq!(edge.metric("dendron_connections", &[])?, 0.0, "connections");
+        ensure_eq!(edge.metric("dendron_in_flight_requests", &[])?, 0.0, "in flight");
+        Ok(())
+    })?;
+    ensure!(begun.elapsed() < 5 * PATIENCE, "it took {:?}", begun.elapsed());
+    drop(client);
+    edge.dendron.stop().map(drop)
 }

@@ -158,6 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_client_that_pauses_is_not_blamed_on_synapse_by_default() {
+        let patience = RULES[Class::MediaUpload.index()].patience.for_poll(None);
+        assert!(ClientTimes::default().silence < patience, "{patience:?}");
+    }
+
+    #[test]
     fn a_unit_that_is_killed_too_early_is_told() {
         let supervised = "supervise: {python: python3, processes: [{name: main, command: [/bin/true]}]}\n";
         let table = [

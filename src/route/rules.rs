@@ -98,6 +98,9 @@ const POLL: Patience = Patience::Poll { margin: Duration::from_secs(90), least: 
 const MINUTE: Patience = Patience::seconds(60);
 const LONG: Patience = Patience::seconds(180);
 const FEDERATION: Patience = Patience::seconds(120);
+/// While an upload pauses, Synapse is as silent as its client: with more time than the client (`timeouts.client.silence`),
+/// it is not blamed for that. Afterwards it makes thumbnails, and may store them elsewhere.
+const UPLOAD: Patience = Patience::seconds(120);
 /// Joins, creations and upgrades of rooms wait for other servers, and first syncs for the database.
 const SLOW: Patience = Patience::seconds(600);
 const INITIAL: Patience = Patience::seconds(900);
@@ -135,7 +138,7 @@ pub const RULES: [Rule; Class::ALL.len()] = {
         rule(C::Quarantine, &["quarantine", "media", MAIN], LeastBusy, LONG).without_fallback(),
         rule(C::UserDirectory, &["user_directory", "generic", MAIN], LeastBusy, MINUTE),
         rule(C::Media, &["media", MAIN], Media, MINUTE).without_fallback(),
-        rule(C::MediaUpload, &["media_upload", "media", MAIN], LeastBusy, MINUTE).without_fallback(),
+        rule(C::MediaUpload, &["media_upload", "media", MAIN], LeastBusy, UPLOAD).without_fallback(),
         rule(C::MediaAdmin, &["media", MAIN], LeastBusy, LONG).without_fallback(),
         rule(C::FederationTransaction, &["federation_transaction", "federation", MAIN], Origin, FEDERATION),
         rule(C::FederationRead, &["federation_read", "federation", MAIN], Room, FEDERATION),

@@ -6,15 +6,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use rustix::process::Signal;
 use serde_json::json;
 
 use crate::Test;
-use crate::harness::alone::{Edge, Folder};
-use crate::harness::child::Child;
+use crate::harness::alone::Edge;
 use crate::harness::eventually::{SOON, eventually};
-use crate::harness::http::Client;
-use crate::harness::stack::bare_dendron;
 use crate::harness::stub::{EMPTY, Stub, read_body};
 use crate::harness::{ensure, ensure_eq};
 
@@ -34,29 +30,21 @@ const PIECES: u32 = 12;
 
 /// A dendron with little patience before a stub.
 struct Impatient {
-    edge: Client,
-    dendron: Child,
+    edge: Edge,
     _stub: Stub,
-    _folder: Folder,
 }
 
 impl Impatient {
     fn before(stub: Stub) -> Result<Self, Failed> {
-        let folder = Folder::with(&[])?;
         let settings = format!(
             "pools: {{main: [\"{}\"]}}\ntimeouts: {{classes: {{media_upload: 1s, media: 1s, client_read: 1s, sync: 1s}}}}\n",
             stub.url()
         );
-        let (edge, dendron) = bare_dendron(&folder.path(""), &settings)?;
-        Ok(Impatient { edge, dendron, _stub: stub, _folder: folder })
+        Ok(Impatient { edge: Edge::start(&settings)?, _stub: stub })
     }
 
-    fn address(&self) -> &str {
-        self.edge.base().trim_start_matches("http://")
-    }
-
-    fn stop(mut self) -> Result<(), Failed> {
-        self.dendron.stop(Signal::INT).map(drop)
+    fn stop(self) -> Result<(), Failed> {
+        self.edge.dendron.stop().map(drop)
     }
 }
 
@@ -65,7 +53,7 @@ fn upload_that_moves() -> Result<(), Failed> {
         read_body(head, stream)?;
         stream.write_all(EMPTY)
     })?)?;
-    let mut client = TcpStream::connect(impatient.address())?;
+    let mut client = TcpStream::connect(("127.0.0.1", impatient.edge.port))?;
     client.set_read_timeout(Some(Duration::from_secs(10)))?;
     let head = format!(
         "POST /_matrix/media/v3/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -95,7 +83,7 @@ fn download_that_moves() -> Result<(), Failed> {
         Ok(())
     })?)?;
     let begun = Instant::now();
-    let answer = impatient.edge.get("/_matrix/client/v1/media/download/a.example/b")?;
+    let answer = impatient.edge.client.get("/_matrix/client/v1/media/download/a.example/b")?;
     ensure_eq!(answer.body.len(), PIECES as usize * 1000, "bytes");
     ensure!(begun.elapsed() > 2 * PATIENCE, "the download was too quick to show anything");
     impatient.stop()
@@ -107,7 +95,7 @@ fn silence_is_given_up() -> Result<(), Failed> {
         Ok(())
     })?)?;
     let begun = Instant::now();
-    let answer = impatient.edge.get("/_matrix/client/v3/capabilities")?;
+    let answer = impatient.edge.client.get("/_matrix/client/v3/capabilities")?;
     ensure_eq!(answer.status, 504, "{}", answer.text());
     ensure_eq!(answer.json()["errcode"], json!("M_UNKNOWN"), "errcode");
     ensure_eq!(answer.header("access-control-allow-origin"), "*", "CORS");
@@ -121,10 +109,10 @@ fn sync_is_given_its_own_timeout() -> Result<(), Failed> {
         stream.write_all(EMPTY)
     })?)?;
     // With the margin of a second, a poll of three is waited for four, and one of half a second is not.
-    let answer = impatient.edge.get("/_matrix/client/v3/sync?since=s1&timeout=3000")?;
+    let answer = impatient.edge.client.get("/_matrix/client/v3/sync?since=s1&timeout=3000")?;
     ensure_eq!(answer.status, 200, "{}", answer.text());
     let begun = Instant::now();
-    let answer = impatient.edge.get("/_matrix/client/v3/sync?since=s1&timeout=500")?;
+    let answer = impatient.edge.client.get("/_matrix/client/v3/sync?since=s1&timeout=500")?;
     ensure_eq!(answer.status, 504, "{}", answer.text());
     ensure!(begun.elapsed() < TRANSFER, "it took {:?}", begun.elapsed());
     impatient.stop()

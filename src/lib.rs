@@ -68,3 +68,4 @@ pub mod credentials;
 pub mod duration;
 pub mod endpoint;
 pub mod query;
+pub mod secret;

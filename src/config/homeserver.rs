@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::listener::{Listener, Resource};
 use super::problem::Place;
-use super::secret::{Secret, SecretSource};
+use super::secret::SecretSource;
+use crate::secret::Secret;
 use crate::upstream::Address;
 
 /// A Synapse homeserver, as its files describe it.

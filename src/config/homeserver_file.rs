@@ -22,9 +22,10 @@ use super::listener::listeners;
 use super::nearest::hint;
 use super::problem::{Place, Places, Problems};
 use super::read::read;
-use super::secret::{Secret, SecretSource};
+use super::secret::SecretSource;
 use super::synapse_file::Merged;
 use super::units::{OneOrMore, python_truth};
+use crate::secret::Secret;
 use crate::upstream::Address;
 
 /// The facts in the files that every process is started with. Workers are added by the caller.

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, Unexpected};
 use serde_yaml::Value;
 
-use super::secret::Secret;
 use super::units::{OneOrMore, SynapseDuration, SynapseSize, SynapseTruth};
+use crate::secret::Secret;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

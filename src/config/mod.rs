@@ -59,7 +59,7 @@ pub use homeserver::Homeserver;
 pub use listener::{Bind, Listener, ListenerKind, Resource};
 pub use load::load;
 pub use problem::{Place, Problem, Problems, Severity};
-pub use secret::{Secret, SecretSource};
+pub use secret::SecretSource;
 
 use crate::endpoint::Class;
 use crate::listener::{ClientTimes, Needs};

@@ -54,6 +54,8 @@ pub mod answer;
 
 pub mod synapse;
 
+pub mod database;
+
 pub mod upstream;
 
 pub mod route;

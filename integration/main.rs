@@ -23,6 +23,8 @@ mod hostile;
 mod transparency;
 // Which process served a request, by Synapse's own account.
 mod who_served;
+// What is read of Synapse's database.
+mod database;
 // Metrics, health and status, read by a real Prometheus.
 mod admin;
 // Bodies of every size and framing.
@@ -85,6 +87,7 @@ fn tests() -> Vec<Test> {
         hostile::TESTS,
         transparency::TESTS,
         who_served::TESTS,
+        database::TESTS,
         admin::TESTS,
         bodies::TESTS,
         clients::TESTS,

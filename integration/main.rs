@@ -25,6 +25,8 @@ mod transparency;
 mod who_served;
 // What is read of Synapse's database.
 mod database;
+// Devices, registered by the main process.
+mod devices;
 // Metrics, health and status, read by a real Prometheus.
 mod admin;
 // Bodies of every size and framing.
@@ -88,6 +90,7 @@ fn tests() -> Vec<Test> {
         transparency::TESTS,
         who_served::TESTS,
         database::TESTS,
+        devices::TESTS,
         admin::TESTS,
         bodies::TESTS,
         clients::TESTS,

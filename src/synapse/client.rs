@@ -12,6 +12,7 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
+use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 /// The most bytes of an answer's body.
@@ -44,6 +45,16 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+}
+
+/// A Matrix error in an answer's body.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct MatrixError {
+    /// The error's code.
+    pub errcode: String,
+    /// What it says to people.
+    #[serde(default)]
+    pub error: String,
 }
 
 /// Why there is no answer.
@@ -168,6 +179,15 @@ impl Question {
             None => drop(head.remove_header(&CONTENT_LENGTH)),
         }
         Ok(head)
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The Matrix error in the body, if there is one.
+    pub fn matrix_error(&self) -> Option<MatrixError> {
+        serde_json::from_slice(&self.body).ok()
     }
 }
 

@@ -163,21 +163,15 @@ fn device(answer: &Answer) -> Result<Device, RegisterError> {
                 valid_until_ms: body.valid_until_ms,
             })
         }
-        _ if status.is_client_error() => match errcode(&answer.body).as_deref() {
+        _ if status.is_client_error() => match answer.matrix_error() {
             // The route is gone: the listener was configured otherwise, or Synapse is another one now.
-            Some("M_UNRECOGNIZED") => Err(RegisterError::NotReached("it knows no such call".to_owned())),
+            Some(error) if error.errcode == "M_UNRECOGNIZED" => {
+                Err(RegisterError::NotReached("it knows no such call".to_owned()))
+            }
             Some(_) => Err(RegisterError::Refused { status, body: answer.body.clone() }),
             None => Err(RegisterError::Unusable { status }),
         },
         // A wrong secret is answered with 500, too, and so is a failure half way.
         _ => Err(RegisterError::Unusable { status }),
     }
-}
-
-fn errcode(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct MatrixError {
-        errcode: String,
-    }
-    serde_json::from_slice(body).ok().map(|error: MatrixError| error.errcode)
 }

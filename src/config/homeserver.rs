@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::listener::{Listener, Resource};
 use super::problem::Place;
 use super::secret::SecretSource;
+use crate::database::Arguments;
 use crate::secret::Secret;
+use crate::synapse::JwtSettings;
 use crate::upstream::Address;
 
 /// A Synapse homeserver, as its files describe it.
@@ -43,6 +45,8 @@ pub struct Homeserver {
     pub password: Password,
     /// The limits of logins.
     pub login_limits: LoginLimits,
+    /// Logins by signed token, if dendron can make such tokens.
+    pub jwt: Option<JwtSettings>,
     /// Who does logins in Synapse's place, if somebody does.
     pub delegated_auth: Option<DelegatedAuth>,
     /// Whether people can register.
@@ -260,6 +264,15 @@ impl Homeserver {
             Some(writers) if writers.iter().any(|writer| !is_main(writer)) => writers,
             _ => &[],
         }
+    }
+}
+
+// === impl Database ===
+
+impl Database {
+    /// What the driver is given.
+    pub fn arguments(&self) -> Arguments {
+        Arguments { named: self.arguments.clone(), password: self.password.clone(), dsn: self.dsn.clone() }
     }
 }
 

@@ -26,6 +26,7 @@ use super::secret::SecretSource;
 use super::synapse_file::Merged;
 use super::units::{OneOrMore, python_truth};
 use crate::secret::Secret;
+use crate::synapse::JwtSettings;
 use crate::upstream::Address;
 
 /// The facts in the files that every process is started with. Workers are added by the caller.
@@ -73,6 +74,7 @@ pub(super) fn homeserver(
         database: database(raw.database, raw.databases, merged, problems),
         password: password(raw.password_config, raw.bcrypt_rounds, raw.matrix_authentication_service.enabled),
         login_limits: login_limits(&raw.rc_login),
+        jwt: jwt(&raw.jwt_config),
         delegated_auth: delegated_auth(&raw.matrix_authentication_service, &raw.experimental_features),
         registration_enabled: raw.enable_registration.is_some_and(|enabled| enabled.0),
         user_directory_worker: raw.update_user_directory_from_worker,
@@ -199,13 +201,32 @@ fn database(
         match name.as_str() {
             "password" => database.password = Some(Secret::new(text)),
             "dsn" => database.dsn = Some(Secret::new(text)),
-            name if name.starts_with("cp_") || name.contains("password") => {}
+            name if name.starts_with("cp_") => {}
+            // Only that there is one.
+            name if name.contains("password") => drop(database.arguments.insert(name.to_owned(), String::new())),
             _ => {
                 database.arguments.insert(name, text);
             }
         }
     }
     Some(database)
+}
+
+/// `jwt_config` (Synapse's `config/jwt.py`), if a token by dendron would be taken.
+fn jwt(raw: &Value) -> Option<JwtSettings> {
+    let text = |key: &str| raw.get(key).and_then(Value::as_str).map(str::to_owned);
+    // With audiences a token has to be for one of them; without, for nobody.
+    let audience = match raw.get("audiences").filter(|audiences| !audiences.is_null()) {
+        Some(audiences) => Some(audiences.get(0)?.as_str()?.to_owned()),
+        None => None,
+    };
+    let is_usable = raw.get("enabled").is_some_and(python_truth) && text("algorithm")? == "HS256";
+    is_usable.then_some(JwtSettings {
+        secret: Secret::new(text("secret")?),
+        subject_claim: text("subject_claim").unwrap_or_else(|| "sub".to_owned()),
+        issuer: text("issuer"),
+        audience,
+    })
 }
 
 fn redis(raw: RawRedis, resolve: impl Fn(PathBuf) -> PathBuf) -> Redis {

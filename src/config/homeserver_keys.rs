@@ -30,6 +30,7 @@ pub(super) struct Raw {
     pub(super) password_config: RawPassword,
     pub(super) bcrypt_rounds: Option<u32>,
     pub(super) rc_login: RawLimits,
+    pub(super) jwt_config: Value,
     pub(super) matrix_authentication_service: RawMas,
     pub(super) experimental_features: RawExperimental,
     pub(super) enable_registration: Option<SynapseTruth>,

@@ -291,7 +291,7 @@ rc_login:
   account: {{<<: *limit, burst_count: 7}}
 database:
   name: psycopg2
-  args: {{user: synapse, password: hunter2, dbname: synapse, host: /run/postgresql, port: 5433, cp_min: 5}}
+  args: {{user: synapse, password: hunter2, dbname: synapse, host: /run/postgresql, port: 5433, cp_min: 5, sslpassword: hunter5}}
 redis: {{enabled: on, host: redis.example, port: 6380, dbid: 3, password_path: redis.secret, use_tls: true}}
 password_config: {{enabled: only_for_reauth, pepper: hunter3}}
 bcrypt_rounds: 4
@@ -312,7 +312,7 @@ worker_replication_secret: hunter4
     assert_eq!(facts.login_limits.failed_attempts, RateLimit { per_second: 0.17, burst_count: 3 });
     let database = facts.database.expect("a database");
     assert_eq!(database.engine, Engine::Postgres);
-    let arguments = ["dbname=synapse", "host=/run/postgresql", "port=5433", "user=synapse"];
+    let arguments = ["dbname=synapse", "host=/run/postgresql", "port=5433", "sslpassword=", "user=synapse"];
     assert_eq!(database.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(), arguments);
     assert_eq!(database.password.expect("a password").expose(), "hunter2");
     let redis = facts.redis.expect("Redis");
@@ -323,6 +323,33 @@ worker_replication_secret: hunter4
     assert_eq!((facts.password.login_enabled, facts.password.localdb_enabled), (false, true));
     assert_eq!((facts.password.pepper.expose(), facts.password.bcrypt_rounds), ("hunter3", 4));
     assert_eq!((facts.registration_enabled, facts.has_modules, facts.delegated_auth), (true, true, None));
+}
+
+#[test]
+fn signed_tokens_are_made_only_where_synapse_takes_them() {
+    let table = [
+        ("", None),
+        ("jwt_config: null", None),
+        ("jwt_config: {enabled: off, secret: hunter2, algorithm: HS256}", None),
+        ("jwt_config: {secret: hunter2, algorithm: HS256}", None),
+        ("jwt_config: {enabled: on, secret: hunter2, algorithm: RS256}", None),
+        ("jwt_config: {enabled: on, algorithm: HS256}", None),
+        ("jwt_config: {enabled: on, secret: hunter2, algorithm: HS256, audiences: []}", None),
+        ("jwt_config: {enabled: on, secret: hunter2, algorithm: HS256}", Some(("sub", None, None))),
+        (
+            "jwt_config: {enabled: on, secret: hunter2, algorithm: HS256, subject_claim: a, issuer: b, audiences: [c, d]}",
+            Some(("a", Some("b"), Some("c"))),
+        ),
+    ];
+    for (text, expected) in table {
+        let (config, _) = load_files(&[("homeserver.yaml", &format!("{HOMESERVER}{text}\n"))]).expect(text);
+        let jwt = config.homeserver.expect("facts").jwt;
+        let found = jwt.as_ref().map(|jwt| {
+            assert_eq!(jwt.secret.expose(), "hunter2");
+            (jwt.subject_claim.as_str(), jwt.issuer.as_deref(), jwt.audience.as_deref())
+        });
+        assert_eq!(found, expected, "{text}");
+    }
 }
 
 #[test]

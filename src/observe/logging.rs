@@ -38,6 +38,9 @@ pub enum Level {
 #[error("logging is set up already")]
 pub struct LoggingError(#[from] Box<dyn std::error::Error + Send + Sync>);
 
+/// The crates that are heard only when something is wrong.
+const QUIET: &str = "pingora=error,pingora_core=error,pingora_proxy=error,tokio_postgres=warn";
+
 impl Level {
     /// The level as the configuration and `tracing` name it.
     pub const fn name(self) -> &'static str {
@@ -52,14 +55,15 @@ impl Level {
 }
 
 /// Sends this process's events to standard error. Pingora tells every connection error that a client causes; those lines
-/// are the access log's to tell, so Pingora is heard from `error` on.
+/// are the access log's to tell, so Pingora is heard from `error` on. It and the database's driver would also tell tokens
+/// and the parameters of queries at their lower levels.
 ///
 /// # Errors
 ///
 /// [`LoggingError`] when it was called before.
 pub fn start(level: Level, format: Format) -> Result<(), LoggingError> {
     let level = level.name();
-    let filter = EnvFilter::new(format!("{level},pingora=error,pingora_core=error,pingora_proxy=error"));
+    let filter = EnvFilter::new(format!("{level},{QUIET}"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let colours = std::io::stderr().is_terminal();
     match format {

@@ -1,12 +1,14 @@
 //! Answers that need no Synapse. Each part answers or hands the request on; the order of the lines in [`answer`] is the
 //! order in which they are asked.
 //!
+//! - [`login`]: logins with a password; not asked by [`answer`], because it waits for others.
 //! - [`malformed`](mod@malformed): heads that must not go on, whatever they ask for; asked first of all.
 //! - [`private`]: paths that are not offered on the listener.
 //! - [`too_large`]: uploads that are larger than Synapse takes.
 //!
-//! Not here yet: login, syncs and the near-static endpoints, which are all forwarded.
+//! Not here yet: syncs and the near-static endpoints, which are forwarded.
 
+pub mod login;
 pub mod malformed;
 pub mod private;
 pub mod too_large;

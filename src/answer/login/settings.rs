@@ -1,0 +1,46 @@
+//! `login` in dendron.yaml.
+
+use std::num::NonZeroUsize;
+
+use serde::Deserialize;
+
+use super::limits::Store;
+
+/// How logins are answered.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoginSettings {
+    /// Whether they are answered here at all, where nothing speaks against it.
+    pub enabled: bool,
+    /// How many threads check passwords; one less than there are cores if not given.
+    pub threads: Option<NonZeroUsize>,
+    /// How many logins may wait for such a thread.
+    pub queue: NonZeroUsize,
+    /// Where the limits are kept.
+    pub limits: Store,
+}
+
+/// Sixteen seconds of work for one thread, at Synapse's usual cost.
+const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+impl Default for LoginSettings {
+    fn default() -> Self {
+        LoginSettings { enabled: true, threads: None, queue: QUEUE, limits: Store::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_written() {
+        let read = |text: &str| serde_yaml::from_str::<LoginSettings>(text);
+        assert_eq!(read("{}").unwrap(), LoginSettings::default());
+        let all = read("{enabled: false, threads: 3, queue: 10, limits: memory}").unwrap();
+        assert_eq!((all.enabled, all.threads.map(NonZeroUsize::get), all.queue.get()), (false, Some(3), 10));
+        for wrong in ["{threads: 0}", "{queue: 0}", "{limits: disk}", "{thread: 1}"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from stack import edge
+from stack import edge, synapse
 from stack.databases import Databases, exclusively
 from stack.layout import Layout, StackError
 from stack.prepare import Wishes, prepare
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--federation-ca", type=Path, help="the authority that signed the other server's certificate")
     command.add_argument("--no-supervise", action="store_true", help="dendron is not to start Synapse")
     command.add_argument("--redis-tcp", action="store_true", help="Redis listens on a TCP port too")
+    command.add_argument("--limited-logins", action="store_true", help="Synapse's own limits of logins, if for tests")
+    command.add_argument("--jwt", action="store_true", help="signed tokens log in as well: needs authlib")
     command.set_defaults(function=_prepare)
 
     command = commands.add_parser("databases", help="run PostgreSQL and Redis until stopped")
@@ -96,6 +98,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         federation_authority=arguments.federation_ca,
         supervise=not arguments.no_supervise,
         redis_tcp=arguments.redis_tcp,
+        logins=synapse.Logins(limited=arguments.limited_logins, jwt=arguments.jwt),
     )
     layout = Layout.of(arguments.dir)
     # Not while the stack is running: its own ports would seem to be taken, and would be chosen anew.

@@ -36,6 +36,8 @@ class Wishes:
     supervise: bool = True
     # Whether Redis is to listen on a TCP port beside its socket.
     redis_tcp: bool = False
+    # How people log in.
+    logins: synapse.Logins = synapse.Logins()
 
 
 def prepare(layout: Layout, wishes: Wishes) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _write_all(
     federation = synapse.Federation(wishes.federation_authority.resolve()) if wishes.federation_authority else None
     # The last one is the TLS listener, if there is one; Synapse takes no socket's path here.
     public_baseurl = next(listener.url for listener in reversed(listeners) if listener.port) + "/"
-    shared = synapse.homeserver(shape, layout, everywhere, server_name, public_baseurl, federation)
+    shared = synapse.homeserver(shape, layout, everywhere, server_name, public_baseurl, federation, wishes.logins)
     synapse.write(layout.homeserver, shared)
     _write_processes(layout, everywhere)
     _write_redis(layout, redis_port)

@@ -61,7 +61,8 @@ WRITER1_STREAMS = (
     "thread_subscriptions",
 )
 
-MONOLITH = Shape(processes=(Process(MAIN, unix=False, resources=EVERYTHING),))
+# One process, which listens for others all the same: dendron can be the one that calls it.
+MONOLITH = Shape(processes=(Process(MAIN, unix=False, resources=EVERYTHING, replication="tcp"),))
 
 DEMO = Shape(
     processes=(

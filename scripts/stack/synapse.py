@@ -109,6 +109,16 @@ class Federation:
     authority: Path
 
 
+@dataclass(frozen=True)
+class Logins:
+    """How people log in, where it is not as in every stack for tests."""
+
+    # Whether logins are limited as Synapse limits them by default.
+    limited: bool = False
+    # Whether a signed token logs in too (`org.matrix.login.jwt`). Synapse needs the package authlib for that.
+    jwt: bool = False
+
+
 def places(shape: Shape, layout: Layout, ports: Ports) -> list[Place]:
     """Gives every process of a shape its addresses."""
     return [_place(process, layout, ports) for process in shape.processes]
@@ -134,6 +144,7 @@ def homeserver(
     server_name: str,
     public_baseurl: str,
     federation: Federation | None,
+    logins: Logins,
 ) -> dict[str, Any]:
     """The configuration that all processes share."""
     main = next(place for place in everywhere if place.name == MAIN)
@@ -163,7 +174,11 @@ def homeserver(
     if shape.stream_writers:
         settings["stream_writers"] = shape.stream_writers
     if shape.for_tests:
-        settings |= _for_tests()
+        settings |= _for_tests(layout)
+    if logins.limited:
+        settings.pop("rc_login", None)
+    if logins.jwt:
+        settings["jwt_config"] = {"enabled": True, "secret": secret.text(layout, "jwt"), "algorithm": "HS256"}
     if federation:
         settings |= _federation(federation)
     return settings | shape.settings
@@ -260,10 +275,12 @@ def _instance_map(everywhere: list[Place]) -> dict[str, Any]:
     return {place.name: place.replication.instance() for place in everywhere if place.replication}
 
 
-def _for_tests() -> dict[str, Any]:
-    # Four rounds is the least that bcrypt allows.
+def _for_tests(layout: Layout) -> dict[str, Any]:
     return {
+        # Four rounds is the least that bcrypt allows.
         "bcrypt_rounds": 4,
+        # Synapse reads it from no file of its own.
+        "password_config": {"pepper": secret.text(layout, "pepper")},
         # Synapse lets nobody publish a room by default.
         "room_list_publication_rules": [{"action": "allow"}],
         "allow_public_rooms_over_federation": True,

@@ -21,6 +21,8 @@ mod forward;
 mod hostile;
 // The same answers with and without dendron.
 mod transparency;
+// Logins, whoever answers them.
+mod login;
 // Which process served a request, by Synapse's own account.
 mod who_served;
 // What is read of Synapse's database.
@@ -88,6 +90,7 @@ fn tests() -> Vec<Test> {
         forward::TESTS,
         hostile::TESTS,
         transparency::TESTS,
+        login::TESTS,
         who_served::TESTS,
         database::TESTS,
         devices::TESTS,

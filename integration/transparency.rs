@@ -5,7 +5,7 @@
 //! - `twin`: two users with the same history, for what changes something.
 //! - `client`: sends what a client library would not.
 
-mod client;
+pub mod client;
 mod requests;
 mod twin;
 

@@ -1,0 +1,147 @@
+//! Logins through dendron are Synapse's own: every login here is sent to Synapse directly and through dendron, and both
+//! answers must be equal, whoever answers.
+//!
+//! - `cases`: the table of logins; `mutations`: as many that nobody has thought of.
+//! - `compare`: what of two answers must be equal.
+//! - `declining`: configurations in which the edge must not decide; `forwarder`: a database that goes away.
+//! - `secrets`: what a login shows to nobody.
+//! - `sessions`: what a login gives is used.
+//! - `limits`: how often one may try.
+//! - `users`: the users that log in.
+//! - `edge`: a dendron with a homeserver.yaml of its own beside a stack's.
+
+mod cases;
+mod compare;
+mod declining;
+mod edge;
+mod forwarder;
+mod limits;
+mod mutations;
+mod secrets;
+mod sessions;
+mod users;
+
+use std::collections::HashMap;
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::Test;
+use crate::harness::ensure;
+use crate::harness::stack::Stack;
+use crate::harness::stacks::Stacks;
+use crate::transparency::client::{Answer, send};
+use cases::{Case, Expect, LOGIN, Reply};
+use compare::shape;
+use edge::Edge;
+
+pub const TESTS: &[Test] = &[
+    ("login::answers_are_synapses_own", answers_are_synapses_own),
+    ("login::mutations_are_answered_alike", mutations_are_answered_alike),
+    ("login::a_login_is_a_session", sessions::a_login_is_a_session),
+    ("login::the_same_attempt_is_refused", limits::the_same_attempt_is_refused),
+    ("login::a_forged_address_does_not_help", limits::a_forged_address_does_not_help),
+    ("login::a_forged_address_behind_a_proxy_does_not_help", limits::a_forged_address_behind_a_proxy_does_not_help),
+    ("login::no_secret_is_told", secrets::no_secret_is_told),
+    ("login::no_secret_is_told_of_what_fails", secrets::no_secret_is_told_of_what_fails),
+    (
+        "login::an_unknown_user_takes_as_long_as_a_wrong_password",
+        secrets::an_unknown_user_takes_as_long_as_a_wrong_password,
+    ),
+    ("login::what_is_not_known_is_forwarded", declining::what_is_not_known_is_forwarded),
+    ("login::a_database_that_stops_delays_no_login", declining::a_database_that_stops_delays_no_login),
+];
+
+/// Whether the edge answers logins: what a case says of who should answer, and of how long that takes, holds only then.
+const ANSWERED_AT_THE_EDGE: bool = false;
+
+/// How many secrets a long log is searched for.
+const SECRETS_MAX: usize = 40;
+
+/// Who answered each request that bore a name.
+pub struct Answers(HashMap<String, String>);
+
+impl Answers {
+    /// How a request was answered otherwise than it should have been.
+    fn fault(&self, name: &str, expected: Option<Expect>) -> Option<String> {
+        let Some(answerer) = self.0.get(name) else { return Some("is not in the access log".to_owned()) };
+        let expected = expected.filter(|_| ANSWERED_AT_THE_EDGE)?;
+        let by_edge = answerer == "edge";
+        (by_edge != (expected == Expect::Edge)).then(|| format!("was answered by {answerer}, not {expected:?}"))
+    }
+}
+
+fn answers_are_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
+    stacks.on_monolith(|stack| {
+        let cases = cases::cases();
+        ensure!(cases.len() >= 150, "only {} cases", cases.len());
+        let good = cases.iter().filter(|case| matches!(case.reply, Some(Reply::User(_)))).count();
+        ensure!(good >= 50 && cases.len() - good >= 100, "{good} of {} are good", cases.len());
+        compare_all(stack, "login-table", &cases)
+    })
+}
+
+fn mutations_are_answered_alike(stacks: &Stacks) -> Result<(), Failed> {
+    stacks.on_monolith(|stack| compare_all(stack, "login-mutations", &mutations::mutations()))
+}
+
+/// Sends every case both ways, and tells all differences at once.
+fn compare_all(stack: &Stack, name: &str, cases: &[Case]) -> Result<(), Failed> {
+    users::make(stack)?;
+    let mut edge = Edge::start(stack, name, "")?;
+    let faults = compare_through(stack, &mut edge, cases)?;
+    ensure!(faults.is_empty(), "{} faults in {} cases:\n{}", faults.len(), cases.len(), faults.join("\n"));
+    Ok(())
+}
+
+/// Sends every case to Synapse and through a dendron, which ends with that, and says how they differ. What dendron has
+/// said meanwhile is searched for what it must not say.
+fn compare_through(stack: &Stack, edge: &mut Edge, cases: &[Case]) -> Result<Vec<String>, Failed> {
+    let synapse = synapse_address(stack);
+    let mut secrets = secrets::of_the_stack(stack)?;
+    let mut faults = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        let request = case.bytes(&format!("case-{number}"));
+        let theirs = send(&synapse, &request)?;
+        let ours = send(&edge.address, &request)?;
+        let (expected, shown) = (shape(&theirs), shape(&ours));
+        if let Some(fault) = case.reply.and_then(|reply| unlike(reply, &theirs)) {
+            faults.push(format!("{}:\n  Synapse {fault}", case.describe()));
+        }
+        if shown != expected {
+            faults.push(format!("{}:\n  Synapse: {expected:?}\n  dendron: {shown:?}", case.describe()));
+        }
+        if secrets.len() < SECRETS_MAX {
+            secrets.extend(secrets::tokens(&ours));
+        }
+    }
+    let answers = edge.tells_none_of(&secrets)?;
+    for (number, case) in cases.iter().enumerate() {
+        let fault = answers.fault(&format!("case-{number}"), case.answerer);
+        faults.extend(fault.map(|fault| format!("{}: {fault}", case.describe())));
+    }
+    Ok(faults)
+}
+
+/// One login, and what of its answer can be compared.
+fn shape_of_login(address: &str, body: &[u8], name: &str) -> Result<compare::Shape, Failed> {
+    Ok(shape(&send(address, &Case::new(body, None, None).bytes(name))?))
+}
+
+/// How Synapse's answer is not what the table says of it.
+fn unlike(reply: Reply, answer: &Answer) -> Option<String> {
+    let status: u16 = answer.status.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let is_like = match reply {
+        Reply::User(user) => status == 200 && body["user_id"] == user && body["access_token"].is_string(),
+        Reply::Refused(code, errcode, error) => status == code && body["errcode"] == errcode && body["error"] == error,
+        Reply::Status(code) => status == code,
+    };
+    (!is_like).then(|| format!("answers {} {}, not {reply:?}", answer.status, String::from_utf8_lossy(&answer.body)))
+}
+
+/// Where a stack's Synapse listens, `HOST:PORT`.
+fn synapse_address(stack: &Stack) -> String {
+    let address = stack.facts["synapse"]["processes"][0]["address"].as_str().unwrap_or_default();
+    address.trim_start_matches("http://").to_owned()
+}

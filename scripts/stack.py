@@ -1,6 +1,6 @@
 """Builds and runs real stacks (PostgreSQL, Redis, Synapse) for dendron: see ``scripts/stack/`` for its parts.
 
-    stack.py prepare --dir DIR --shape monolith|demo|workers [...]
+    stack.py prepare --dir DIR --shape monolith|monolith-unix|demo|workers [...]
     stack.py databases --dir DIR
     stack.py run --dir DIR --dendron BINARY
 

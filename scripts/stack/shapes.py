@@ -63,6 +63,8 @@ WRITER1_STREAMS = (
 
 # One process, which listens for others all the same: dendron can be the one that calls it.
 MONOLITH = Shape(processes=(Process(MAIN, unix=False, resources=EVERYTHING, replication="tcp"),))
+# The same, where the others would call it over a unix socket.
+MONOLITH_UNIX = Shape(processes=(Process(MAIN, unix=False, resources=EVERYTHING, replication="unix"),))
 
 DEMO = Shape(
     processes=(
@@ -101,4 +103,4 @@ WORKERS = Shape(
     settings={"enable_media_repo": False, "media_instance_running_background_jobs": "media1"},
 )
 
-SHAPES = {"monolith": MONOLITH, "demo": DEMO, "workers": WORKERS}
+SHAPES = {"monolith": MONOLITH, "monolith-unix": MONOLITH_UNIX, "demo": DEMO, "workers": WORKERS}

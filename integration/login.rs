@@ -3,22 +3,28 @@
 //!
 //! - `cases`: the table of logins; `mutations`: as many that nobody has thought of.
 //! - `compare`: what of two answers must be equal.
+//! - `connections`: a login among other requests, and one whose body does not come.
 //! - `declining`: configurations in which the edge must not decide; `forwarder`: a database that goes away.
+//! - `others`: homeservers that really log people in otherwise.
 //! - `secrets`: what a login shows to nobody.
 //! - `sessions`: what a login gives is used.
 //! - `limits`: how often one may try.
+//! - `signed_tokens`: logins by such.
 //! - `users`: the users that log in.
 //! - `edge`: a dendron with a homeserver.yaml of its own beside a stack's.
 
 mod cases;
 mod compare;
+mod connections;
 mod declining;
 mod edge;
 mod forwarder;
 mod limits;
 mod mutations;
+mod others;
 mod secrets;
 mod sessions;
+mod signed_tokens;
 mod users;
 
 use std::collections::HashMap;
@@ -42,6 +48,8 @@ pub const TESTS: &[Test] = &[
     ("login::the_same_attempt_is_refused", limits::the_same_attempt_is_refused),
     ("login::a_forged_address_does_not_help", limits::a_forged_address_does_not_help),
     ("login::a_forged_address_behind_a_proxy_does_not_help", limits::a_forged_address_behind_a_proxy_does_not_help),
+    ("login::a_connection_carries_more_than_a_login", connections::a_connection_carries_more_than_a_login),
+    ("login::half_a_login_holds_up_nobody", connections::half_a_login_holds_up_nobody),
     ("login::no_secret_is_told", secrets::no_secret_is_told),
     ("login::no_secret_is_told_of_what_fails", secrets::no_secret_is_told_of_what_fails),
     (
@@ -50,6 +58,9 @@ pub const TESTS: &[Test] = &[
     ),
     ("login::what_is_not_known_is_forwarded", declining::what_is_not_known_is_forwarded),
     ("login::a_database_that_stops_delays_no_login", declining::a_database_that_stops_delays_no_login),
+    ("login::homeservers_that_log_in_otherwise", others::homeservers_that_log_in_otherwise),
+    ("login::clients_log_in_by_signed_token", signed_tokens::clients_log_in_by_signed_token),
+    ("login::passwords_log_in_where_tokens_do", signed_tokens::passwords_log_in_where_tokens_do),
 ];
 
 /// Whether the edge answers logins: what a case says of who should answer, and of how long that takes, holds only then.
@@ -94,15 +105,19 @@ fn compare_all(stack: &Stack, name: &str, cases: &[Case]) -> Result<(), Failed> 
     Ok(())
 }
 
-/// Sends every case to Synapse and through a dendron, which ends with that, and says how they differ. What dendron has
-/// said meanwhile is searched for what it must not say.
+/// Sends every case to a stack's Synapse and through a dendron.
 fn compare_through(stack: &Stack, edge: &mut Edge, cases: &[Case]) -> Result<Vec<String>, Failed> {
-    let synapse = synapse_address(stack);
+    compare_with(stack, &synapse_address(stack), edge, cases)
+}
+
+/// Sends every case to a Synapse and through a dendron, which ends with that, and says how they differ. What dendron has
+/// said meanwhile is searched for what it must not say.
+fn compare_with(stack: &Stack, synapse: &str, edge: &mut Edge, cases: &[Case]) -> Result<Vec<String>, Failed> {
     let mut secrets = secrets::of_the_stack(stack)?;
     let mut faults = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let request = case.bytes(&format!("case-{number}"));
-        let theirs = send(&synapse, &request)?;
+        let theirs = send(synapse, &request)?;
         let ours = send(&edge.address, &request)?;
         let (expected, shown) = (shape(&theirs), shape(&ours));
         if let Some(fault) = case.reply.and_then(|reply| unlike(reply, &theirs)) {

@@ -42,11 +42,11 @@ impl Stacks {
         run(self.workers.get("workers", "workers", &[])?, test)
     }
 
-    /// Runs a test on Synapse as one process that limits logins as it does by default, and that takes signed tokens for
+    /// Runs a test on Synapse as one process that others call over a unix socket, that limits logins as it does by default, and that takes signed tokens for
     /// logins too where it can: its package `authlib` is installed only where somebody has asked for it.
     pub fn on_limited(&self, test: impl FnOnce(&mut Stack) -> Result<(), Failed>) -> Result<(), Failed> {
         let more: &[&str] = if has_authlib() { &["--limited-logins", "--jwt"] } else { &["--limited-logins"] };
-        run(self.limited.get("limited", "monolith", more)?, test)
+        run(self.limited.get("limited", "monolith-unix", more)?, test)
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread::ScopedJoinHandle;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::cases::{Case, password_body};
+use super::cases::{Case, Expect, password_body};
 use super::compare::shape;
 use super::edge::Edge;
 use super::{synapse_address, users};
@@ -27,6 +27,8 @@ struct Sequence {
     name: &'static str,
     attempts: Vec<Attempt>,
     statuses: Vec<u16>,
+    /// Who should answer all of them.
+    answerer: Option<Expect>,
     /// The longest that a refused client is told to wait.
     wait_max_ms: u64,
 }
@@ -72,7 +74,14 @@ pub fn the_same_attempt_is_refused(stacks: &Stacks) -> Result<(), Failed> {
         });
         let faults: Vec<_> = faults.iter().map(|fault| fault.message().unwrap_or_default()).collect();
         ensure!(faults.is_empty(), "{}", faults.join("\n"));
-        edge.stop().map(drop)
+        let answers = edge.stop()?;
+        for (number, sequence) in sequences.iter().enumerate() {
+            for attempt in 0..sequence.attempts.len() {
+                let fault = answers.fault(&name_of(number, attempt), sequence.answerer);
+                ensure!(fault.is_none(), "{}, attempt {attempt}: {fault:?}", sequence.name);
+            }
+        }
+        Ok(())
     })
 }
 
@@ -136,9 +145,14 @@ fn run(way: Way<'_>, number: usize, sequence: &Sequence) -> Result<Vec<Answer>, 
             Err(_) => attempt.body.clone(),
         };
         let case = Case { headers: format!("X-Forwarded-For: {client}\r\n"), ..Case::new(&body, None, None) };
-        answers.push(send(way.address, &case.bytes(&format!("limit-{number}-{}", answers.len())))?);
+        answers.push(send(way.address, &case.bytes(&name_of(number, answers.len())))?);
     }
     Ok(answers)
+}
+
+/// The name of an attempt, for the access log.
+fn name_of(sequence: usize, attempt: usize) -> String {
+    format!("limit-{sequence}-{attempt}")
 }
 
 fn compare(sequence: &Sequence, theirs: &[Answer], ours: &[Answer]) -> Result<(), Failed> {
@@ -174,14 +188,17 @@ fn status(answer: &Answer) -> u16 {
 }
 
 fn sequences() -> Vec<Sequence> {
-    [by_address(), by_failures(), by_account()].into_iter().flatten().collect()
+    // All of these are logins with a password, of users by their names.
+    let passwords = by_failures().into_iter().chain(by_account());
+    let passwords = passwords.map(|sequence| Sequence { answerer: Some(Expect::Edge), ..sequence });
+    by_address().into_iter().chain(passwords).collect()
 }
 
 /// Attempts as (address, body), and how they are answered.
 fn sequence(name: &'static str, wait_max_ms: u64, attempts: Vec<(usize, Vec<u8>, u16)>) -> Sequence {
     let statuses = attempts.iter().map(|(_, _, status)| *status).collect();
     let attempts = attempts.into_iter().map(|(from, body, _)| Attempt { from, body }).collect();
-    Sequence { name, attempts, statuses, wait_max_ms }
+    Sequence { name, attempts, statuses, answerer: None, wait_max_ms }
 }
 
 /// A login of a user whom nobody has, a new one for each number.

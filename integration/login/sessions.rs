@@ -4,6 +4,8 @@
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
+use super::cases::Expect;
+use super::edge::Edge;
 use super::{LOGIN, synapse_address};
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::Client;
@@ -15,6 +17,9 @@ use crate::harness::{ensure, ensure_eq};
 const KEY: &str = "3C5BFWi2Y8MaVvjM8M22DBmh24PmgR0nPvJOIArzgyI";
 const SIGNATURE: &str = "dSO80A01XiigH3uBiDVx/EjzaoycHcjq9lfQX0uWsqxl2giMIiSPR8a4d291W1ihKJL/a+myXS367WT6NAIcBA";
 
+/// How often a life logs in.
+const LOGINS: usize = 4;
+
 /// What one life was like: a step and what came of it.
 type Story = Vec<(&'static str, String)>;
 
@@ -22,8 +27,14 @@ pub fn a_login_is_a_session(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         let direct = Client::new(&format!("http://{}", synapse_address(stack)));
         let expected = live(&direct, "session-a")?;
-        let shown = live(&stack.client(), "session-b")?;
+        let mut edge = Edge::start(stack, "login-sessions", "")?;
+        let shown = live(&Client::new(&format!("http://{}", edge.address)), "session-b")?;
         ensure_eq!(shown, expected, "the two lives");
+        let answers = edge.stop()?;
+        for number in 0..LOGINS {
+            let fault = answers.fault(&format!("session-{number}"), Some(Expect::Edge));
+            ensure!(fault.is_none(), "login {number}: {fault:?}");
+        }
         Ok(())
     })
 }
@@ -36,6 +47,7 @@ struct Life {
     since: String,
     user_id: String,
     room: String,
+    logins: usize,
     story: Story,
 }
 
@@ -51,7 +63,7 @@ fn live(client: &Client, name: &str) -> Result<Story, Failed> {
     expect_ok(&join, "join")?;
     let since = sync(&friend, None)?["next_batch"].as_str().unwrap_or_default().to_owned();
     let (client, user_id) = (client.clone(), user.user_id.clone());
-    let mut life = Life { client, friend, since, user_id, room, story: Vec::new() };
+    let mut life = Life { client, friend, since, user_id, room, logins: 0, story: Vec::new() };
     let (phone, refresh) = life.first_login()?;
     life.is_used(&phone)?;
     life.is_seen_by_the_friend(&phone)?;
@@ -67,13 +79,15 @@ impl Life {
     }
 
     /// Logs in with these fields besides name and password.
-    fn log_in(&self, more: &Value) -> Result<(User, Value), Failed> {
+    fn log_in(&mut self, more: &Value) -> Result<(User, Value), Failed> {
         let identifier = json!({ "type": "m.id.user", "user": self.user_id });
         let mut body = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
         for (name, value) in more.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }
-        let answer = self.client.send("POST", LOGIN, &[], body.to_string().as_bytes())?;
+        let name = format!("session-{}", self.logins);
+        self.logins += 1;
+        let answer = self.client.send("POST", LOGIN, &[("X-Request-Id", &name)], body.to_string().as_bytes())?;
         let answer = expect_ok(&answer, "login")?;
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         let user = User {

@@ -27,7 +27,7 @@ mod sessions;
 mod signed_tokens;
 mod users;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -69,6 +69,16 @@ const ANSWERED_AT_THE_EDGE: bool = false;
 /// How many secrets a long log is searched for.
 const SECRETS_MAX: usize = 40;
 
+/// How many of Synapse's answers have which status.
+type Statuses = BTreeMap<u16, usize>;
+
+/// What came of a comparison.
+struct Compared {
+    /// How answers differ from each other, or from what the table says of them.
+    faults: Vec<String>,
+    statuses: Statuses,
+}
+
 /// Who answered each request that bore a name.
 pub struct Answers(HashMap<String, String>);
 
@@ -88,37 +98,46 @@ fn answers_are_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
         ensure!(cases.len() >= 150, "only {} cases", cases.len());
         let good = cases.iter().filter(|case| matches!(case.reply, Some(Reply::User(_)))).count();
         ensure!(good >= 50 && cases.len() - good >= 100, "{good} of {} are good", cases.len());
-        compare_all(stack, "login-table", &cases)
+        compare_all(stack, "login-table", &cases).map(drop)
     })
 }
 
 fn mutations_are_answered_alike(stacks: &Stacks) -> Result<(), Failed> {
-    stacks.on_monolith(|stack| compare_all(stack, "login-mutations", &mutations::mutations()))
+    stacks.on_monolith(|stack| {
+        let statuses = compare_all(stack, "login-mutations", &mutations::mutations())?;
+        // Neither may nearly all be good, nor nearly all be bad in the same way.
+        for (status, least) in [(200, 50), (400, 100), (403, 10), (500, 5)] {
+            let count = statuses.get(&status).copied().unwrap_or_default();
+            ensure!(count >= least, "only {count} answers are {status}: {statuses:?}");
+        }
+        Ok(())
+    })
 }
 
-/// Sends every case both ways, and tells all differences at once.
-fn compare_all(stack: &Stack, name: &str, cases: &[Case]) -> Result<(), Failed> {
+/// Sends every case both ways, and tells all differences at once; if there are none, how many answers have which status.
+fn compare_all(stack: &Stack, name: &str, cases: &[Case]) -> Result<Statuses, Failed> {
     users::make(stack)?;
     let mut edge = Edge::start(stack, name, "")?;
-    let faults = compare_through(stack, &mut edge, cases)?;
+    let Compared { faults, statuses } = compare_through(stack, &mut edge, cases)?;
     ensure!(faults.is_empty(), "{} faults in {} cases:\n{}", faults.len(), cases.len(), faults.join("\n"));
-    Ok(())
+    Ok(statuses)
 }
 
 /// Sends every case to a stack's Synapse and through a dendron.
-fn compare_through(stack: &Stack, edge: &mut Edge, cases: &[Case]) -> Result<Vec<String>, Failed> {
+fn compare_through(stack: &Stack, edge: &mut Edge, cases: &[Case]) -> Result<Compared, Failed> {
     compare_with(stack, &synapse_address(stack), edge, cases)
 }
 
 /// Sends every case to a Synapse and through a dendron, which ends with that, and says how they differ. What dendron has
 /// said meanwhile is searched for what it must not say.
-fn compare_with(stack: &Stack, synapse: &str, edge: &mut Edge, cases: &[Case]) -> Result<Vec<String>, Failed> {
+fn compare_with(stack: &Stack, synapse: &str, edge: &mut Edge, cases: &[Case]) -> Result<Compared, Failed> {
     let mut secrets = secrets::of_the_stack(stack)?;
-    let mut faults = Vec::new();
+    let (mut faults, mut statuses) = (Vec::new(), Statuses::new());
     for (number, case) in cases.iter().enumerate() {
         let request = case.bytes(&format!("case-{number}"));
         let theirs = send(synapse, &request)?;
         let ours = send(&edge.address, &request)?;
+        *statuses.entry(status(&theirs)).or_default() += 1;
         let (expected, shown) = (shape(&theirs), shape(&ours));
         if let Some(fault) = case.reply.and_then(|reply| unlike(reply, &theirs)) {
             faults.push(format!("{}:\n  Synapse {fault}", case.describe()));
@@ -135,7 +154,7 @@ fn compare_with(stack: &Stack, synapse: &str, edge: &mut Edge, cases: &[Case]) -
         let fault = answers.fault(&format!("case-{number}"), case.answerer);
         faults.extend(fault.map(|fault| format!("{}: {fault}", case.describe())));
     }
-    Ok(faults)
+    Ok(Compared { faults, statuses })
 }
 
 /// One login, and what of its answer can be compared.
@@ -145,7 +164,7 @@ fn shape_of_login(address: &str, body: &[u8], name: &str) -> Result<compare::Sha
 
 /// How Synapse's answer is not what the table says of it.
 fn unlike(reply: Reply, answer: &Answer) -> Option<String> {
-    let status: u16 = answer.status.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let status = status(answer);
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let is_like = match reply {
         Reply::User(user) => status == 200 && body["user_id"] == user && body["access_token"].is_string(),
@@ -153,6 +172,10 @@ fn unlike(reply: Reply, answer: &Answer) -> Option<String> {
         Reply::Status(code) => status == code,
     };
     (!is_like).then(|| format!("answers {} {}, not {reply:?}", answer.status, String::from_utf8_lossy(&answer.body)))
+}
+
+fn status(answer: &Answer) -> u16 {
+    answer.status.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
 /// Where a stack's Synapse listens, `HOST:PORT`.

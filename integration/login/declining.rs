@@ -77,7 +77,7 @@ pub fn what_is_not_known_is_forwarded(stacks: &Stacks) -> Result<(), Failed> {
             let changes = filled(stack, changes, closed)?;
             let mut edge = Edge::start(stack, &format!("login-declining-{number}"), &changes)?;
             let found = compare_through(stack, &mut edge, &logins())?;
-            faults.extend(found.into_iter().map(|fault| format!("{name}: {fault}")));
+            faults.extend(found.faults.into_iter().map(|fault| format!("{name}: {fault}")));
         }
         ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
         Ok(())

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::cases::{Case, Expect, password_body};
 use super::compare::shape;
 use super::edge::Edge;
-use super::{synapse_address, users};
+use super::{status, synapse_address, users};
 use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq};
 use crate::transparency::client::{Answer, send};
@@ -181,10 +181,6 @@ fn tells_to_wait(answer: &Answer, sequence: &Sequence) -> Result<(), Failed> {
     let header = answer.headers.iter().find(|(name, _)| name == "retry-after").map(|(_, value)| value.clone());
     ensure_eq!(header, Some(wait_ms.div_ceil(1000).to_string()), "{}: Retry-After", sequence.name);
     Ok(())
-}
-
-fn status(answer: &Answer) -> u16 {
-    answer.status.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
 fn sequences() -> Vec<Sequence> {

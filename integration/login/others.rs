@@ -58,7 +58,7 @@ pub fn homeservers_that_log_in_otherwise(stacks: &Stacks) -> Result<(), Failed> 
             };
             let mut edge = Edge::start(stack, &format!("login-other-{name}"), &other.changes)?;
             let found = compare_with(stack, &other.address, &mut edge, &cases(&user))?;
-            faults.extend(found.into_iter().map(|fault| format!("{name}: {fault}")));
+            faults.extend(found.faults.into_iter().map(|fault| format!("{name}: {fault}")));
         }
         ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
         Ok(())

@@ -57,7 +57,7 @@ pub fn clients_log_in_by_signed_token(stacks: &Stacks) -> Result<(), Failed> {
             from(number, Case::new(body.as_bytes(), reply, Some(Expect::Forwarded)))
         });
         let mut edge = Edge::start(stack, "login-tokens", "")?;
-        none(&compare_through(stack, &mut edge, &cases.collect::<Vec<_>>())?)
+        none(&compare_through(stack, &mut edge, &cases.collect::<Vec<_>>())?.faults)
     })
 }
 
@@ -113,7 +113,7 @@ pub fn passwords_log_in_where_tokens_do(stacks: &Stacks) -> Result<(), Failed> {
              [{{names: [client, federation, media, openid, static, health, metrics]}}]}}]\ninstance_map: null\n"
         );
         let mut edge = Edge::start(stack, "login-by-tokens", &only)?;
-        none(&compare_through(stack, &mut edge, &cases)?)
+        none(&compare_through(stack, &mut edge, &cases)?.faults)
     })
 }
 

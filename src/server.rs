@@ -27,13 +27,15 @@ use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::listener::budget::{ADMIN_CONNECTIONS, COMFORTABLE_LIMIT};
-use crate::listener::{Budget, Certificates, ConnectionMetrics, Counted, Door, Listener, ListenerError, Places};
+use crate::listener::{
+    Budget, Certificates, ConnectionMetrics, Counted, Door, Listener, ListenerError, Places, Runtimes,
+};
 use crate::observe::logging::LoggingError;
 use crate::observe::{AccessLog, Metrics, logging};
 use crate::proxy::{Edge, Parts, RequestIds};
 use crate::route::{NoMainPool, Routes};
 use crate::supervise::{self, Supervisor};
-use crate::upstream::{Address, Pools, health};
+use crate::upstream::{Address, Limits, Pools, health};
 
 /// How often a graceful end is looked at.
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
@@ -73,6 +75,8 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Dendron {
     parts: Arc<Parts>,
+    /// What the listeners of [`run`] are served on.
+    runtimes: Runtimes,
 }
 
 impl Dendron {
@@ -99,7 +103,7 @@ impl Dendron {
             client_times: config.client_times,
             metrics,
         };
-        Ok(Dendron { parts: Arc::new(parts) })
+        Ok(Dendron { parts: Arc::new(parts), runtimes: Runtimes::default() })
     }
 
     /// The proxy, for listeners that make this offer.
@@ -137,10 +141,11 @@ fn body_limits(config: &Config) -> BodyLimits {
 ///
 /// [`NoMainPool`] when there is nobody to send requests to.
 pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> {
-    let mut limits = config.limits;
-    // The many streams of an HTTP/2 client have a connection to Synapse each, so they need a bound as well.
-    limits.in_flight = limits.in_flight.min(budget(config).connections);
+    let budget = budget(config);
+    let limits = Limits { in_flight: config.limits.in_flight.min(budget.connections), ..config.limits };
     let pools = Pools::new(&config.pools, config.connection_times, limits);
+    // The many streams of an HTTP/2 client have a connection to Synapse each, so they need a bound as well.
+    let pools = pools.bounded(Limits { in_flight: budget.requests, ..limits });
     let names: Vec<&str> = pools.all().iter().map(|pool| &**pool.name()).collect();
     let routes = Routes::new(&names, &config.patience, &config.main_lacks)?;
     Ok((pools, routes))
@@ -265,7 +270,8 @@ fn proxy_services(
         options.h2_idle_timeout = Some(dendron.parts.client_times.idle);
         proxy.server_options = Some(options);
         let door = Arc::new(Door::new(Arc::clone(&places), proxy_protocol));
-        let mut service = Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&door)));
+        let mut service =
+            Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&door), dendron.runtimes.clone()));
         service.set_connection_filter(Arc::clone(&places) as Arc<_>);
         service.endpoints().set_pre_tls_callback(door);
         for listener in listeners {
@@ -309,13 +315,14 @@ fn admin_service(
         routes: dendron.parts.routes.clone(),
         metrics: Arc::clone(dendron.metrics()),
         supervisor,
+        runtimes: dendron.runtimes.clone(),
         certificates: certificates.clone(),
         server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),
         started: SystemTime::now(),
     };
     let places = admin_places()?;
     let door = Arc::new(Door::new(Arc::clone(&places), false));
-    let mut service = Service::new("admin".to_owned(), Counted::new(admin, door));
+    let mut service = Service::new("admin".to_owned(), Counted::new(admin, door, Runtimes::default()));
     service.set_connection_filter(places);
     service.threads = Some(1);
     service.add_listener(config.admin.endpoint(None)?);

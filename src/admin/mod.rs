@@ -23,7 +23,7 @@ use http::{Method, Response, StatusCode, header};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
-use crate::listener::Certificates;
+use crate::listener::{Certificates, Runtimes};
 use crate::observe::Metrics;
 use crate::route::Routes;
 use crate::supervise::Supervisor;
@@ -42,6 +42,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The processes that dendron started, if any.
     pub supervisor: Option<Supervisor>,
+    /// What clients are served on.
+    pub runtimes: Runtimes,
     /// The certificates of the listeners that have any.
     pub certificates: Vec<(Address, Arc<Certificates>)>,
     /// The server's name, if Synapse's configuration was read.

@@ -38,6 +38,11 @@ pub(super) fn refresh(admin: &Admin) {
         let restarts = metrics.restarts.with_label_values(&[&process.name]);
         restarts.inc_by(process.restarts.saturating_sub(restarts.get()));
     }
+    let connections = admin.pools.connections();
+    metrics.upstream_connections.set(as_i64(connections.open()));
+    metrics.upstream_connections_limit.set(as_i64(connections.limit()));
+    metrics.upstream_connections_queued.set(as_i64(connections.queued()));
+    metrics.tasks.set(as_i64(admin.runtimes.tasks()));
     metrics.descriptors.set(open_descriptors().unwrap_or(-1));
     metrics.descriptors_limit.set(descriptors_limit());
     metrics.memory.set(resident_bytes().unwrap_or(-1));

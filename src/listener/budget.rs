@@ -1,7 +1,8 @@
 //! How many connections the limit of open descriptors allows, so that descriptors never run out.
 //!
 //! A client's connection needs a descriptor, and another one while Synapse answers it. What everything else needs is set
-//! aside first; half of the rest is the bound on clients. Pure: the limit is passed in.
+//! aside first; half of the rest is the bound on clients. What they leave is the bound on requests, of which an HTTP/2
+//! client has many at once, each with a connection to Synapse. Pure: the limit is passed in.
 
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Budget {
     pub waiting: usize,
     /// The most idle connections to Synapse.
     pub idle: usize,
+    /// The most requests that have a connection to Synapse at once.
+    pub requests: usize,
 }
 
 impl Budget {
@@ -59,10 +62,12 @@ impl Budget {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let idle = (limit / IDLE_SHARE).clamp(1, IDLE_MAX);
         let waiting = (limit / 32).clamp(1, WAITING_MAX);
-        let derived = limit.saturating_sub(fixed(needs) + idle + waiting) / 2;
+        let rest = limit.saturating_sub(fixed(needs) + idle + waiting);
+        let derived = rest / 2;
         let connections =
             max.map_or(derived, |max| max.min(derived)).max(CONNECTIONS_MIN.min(max.unwrap_or(usize::MAX)));
-        Budget { connections, waiting, idle }
+        let requests = rest.saturating_sub(connections).max(CONNECTIONS_MIN);
+        Budget { connections, waiting, idle, requests }
     }
 }
 
@@ -86,15 +91,16 @@ mod tests {
     fn the_bound_follows_from_the_limit() {
         let table = [
             // (limit, the administrator's bound, expected)
-            (1024, None, Budget { connections: 302, waiting: 32, idle: 128 }),
-            (1024, Some(100), Budget { connections: 100, waiting: 32, idle: 128 }),
-            (1024, Some(5), Budget { connections: 5, waiting: 32, idle: 128 }),
+            (1024, None, Budget { connections: 302, waiting: 32, idle: 128, requests: 302 }),
+            // Fewer clients may have more requests each.
+            (1024, Some(100), Budget { connections: 100, waiting: 32, idle: 128, requests: 504 }),
+            (1024, Some(5), Budget { connections: 5, waiting: 32, idle: 128, requests: 599 }),
             // The administrator cannot have more than there is.
-            (1024, Some(100_000), Budget { connections: 302, waiting: 32, idle: 128 }),
-            (65_536, None, Budget { connections: 30_558, waiting: 64, idle: 4096 }),
+            (1024, Some(100_000), Budget { connections: 302, waiting: 32, idle: 128, requests: 302 }),
+            (65_536, None, Budget { connections: 30_558, waiting: 64, idle: 4096, requests: 30_558 }),
             // A few are served even where nothing is left.
-            (64, None, Budget { connections: CONNECTIONS_MIN, waiting: 2, idle: 8 }),
-            (0, None, Budget { connections: CONNECTIONS_MIN, waiting: 1, idle: 1 }),
+            (64, None, Budget { connections: CONNECTIONS_MIN, waiting: 2, idle: 8, requests: CONNECTIONS_MIN }),
+            (0, None, Budget { connections: CONNECTIONS_MIN, waiting: 1, idle: 1, requests: CONNECTIONS_MIN }),
         ];
         for (limit, max, expected) in table {
             assert_eq!(Budget::new(limit, NEEDS, max), expected, "{limit} {max:?}");
@@ -104,9 +110,10 @@ mod tests {
 
     #[test]
     fn all_together_stay_below_the_limit() {
-        for limit in [512, 1000, 1024, 4096, 65_536, 1_048_576] {
-            let budget = Budget::new(limit, NEEDS, None);
-            let all = fixed(NEEDS) + budget.idle + budget.waiting + 2 * budget.connections;
+        let limits = [512, 1000, 1024, 4096, 65_536, 1_048_576];
+        for (limit, max) in limits.into_iter().flat_map(|limit| [(limit, None), (limit, Some(50))]) {
+            let budget = Budget::new(limit, NEEDS, max);
+            let all = fixed(NEEDS) + budget.idle + budget.waiting + budget.connections + budget.requests;
             assert!(all as u64 <= limit, "{all} of {limit}");
         }
     }

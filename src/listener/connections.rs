@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::Runtimes;
 use super::budget::{ARRIVED_MAX, WAIT};
 use super::proxied::{self, ProxiedError};
 
@@ -62,6 +63,9 @@ pub struct Place {
 pub struct Counted<A> {
     application: Arc<A>,
     door: Arc<Door>,
+    runtimes: Runtimes,
+    /// So that only the first connection has to be looked at.
+    noticed: Once,
 }
 
 /// What is done with a connection before its first byte is taken for the client's: over TLS before the handshake.
@@ -153,15 +157,16 @@ impl Drop for Place {
 // === impl Counted ===
 
 impl<A> Counted<A> {
-    /// Gives each connection of an application a place.
-    pub fn new(application: A, door: Arc<Door>) -> Self {
-        Counted { application: Arc::new(application), door }
+    /// Gives each connection of an application a place, and tells what it runs on.
+    pub fn new(application: A, door: Arc<Door>, runtimes: Runtimes) -> Self {
+        Counted { application: Arc::new(application), door, runtimes, noticed: Once::new() }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        self.noticed.call_once(|| self.runtimes.notice());
         // An encrypted connection came through the door before the handshake.
         let (stream, _place) = if stream.get_ssl_digest().is_some() {
             (stream, None)

@@ -4,6 +4,7 @@
 //! - [`connections`]: the places that they have.
 //! - [`proxy_protocol`]: what a load balancer says ahead of a connection.
 //! - `proxied`: the same, read off a connection.
+//! - [`runtimes`]: how many tasks live in what serves clients.
 //! - [`certificates`]: the certificates of a listener, chosen by name, read again when their files change.
 //! - [`settings`]: `listeners:` in dendron.yaml.
 //! - [`times`]: how long a client may take.
@@ -15,6 +16,7 @@ pub mod certificates;
 pub mod connections;
 mod proxied;
 pub mod proxy_protocol;
+pub mod runtimes;
 pub mod settings;
 pub mod times;
 
@@ -36,6 +38,7 @@ use crate::upstream::Address;
 pub use budget::{Budget, Needs};
 pub use certificates::{CertificateFiles, Certificates};
 pub use connections::{ConnectionMetrics, Counted, Door, Places};
+pub use runtimes::Runtimes;
 pub use settings::{ConnectionSettings, ListenerSettings};
 pub use times::ClientTimes;
 

@@ -87,6 +87,19 @@ const REFUSED: Row = row(
     "Client connections that were closed because as many were open as may be.",
     &[],
 );
+const UPSTREAM_CONNECTIONS: Row =
+    row("dendron_upstream_connections", "Connections to processes that requests have right now.", &[]);
+const UPSTREAM_CONNECTIONS_LIMIT: Row = row(
+    "dendron_upstream_connections_limit",
+    "The most connections to processes that requests may have, as the descriptors allow.",
+    &[],
+);
+const UPSTREAM_CONNECTIONS_QUEUED: Row = row(
+    "dendron_upstream_connections_queued",
+    "Requests waiting because as many have a connection to a process as may.",
+    &[],
+);
+const TASKS: Row = row("dendron_tasks", "Tasks alive in the runtimes that serve clients.", &[]);
 const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
 const DESCRIPTORS_LIMIT: Row = row("dendron_descriptors_limit", "The most file descriptors that may be open.", &[]);
 const MEMORY: Row = row("dendron_resident_memory_bytes", "Resident memory of the process.", &[]);
@@ -110,7 +123,7 @@ const START: Row = row("dendron_start_time_seconds", "When dendron started, as a
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 25] = [
+pub const TABLE: [Row; 29] = [
     REQUESTS,
     DURATION,
     POLL_DURATION,
@@ -127,6 +140,10 @@ pub const TABLE: [Row; 25] = [
     ACCEPTED,
     CONNECTIONS_LIMIT,
     REFUSED,
+    UPSTREAM_CONNECTIONS,
+    UPSTREAM_CONNECTIONS_LIMIT,
+    UPSTREAM_CONNECTIONS_QUEUED,
+    TASKS,
     DESCRIPTORS,
     DESCRIPTORS_LIMIT,
     MEMORY,
@@ -188,6 +205,14 @@ pub struct AtScrape {
     pub process_requests: IntCounterVec,
     /// Ejections, by process.
     pub ejections: IntCounterVec,
+    /// Connections to processes that requests have.
+    pub upstream_connections: IntGauge,
+    /// The most of these.
+    pub upstream_connections_limit: IntGauge,
+    /// Requests waiting for one.
+    pub upstream_connections_queued: IntGauge,
+    /// Tasks alive.
+    pub tasks: IntGauge,
     /// Open descriptors.
     pub descriptors: IntGauge,
     /// The limit of open descriptors.
@@ -239,6 +264,10 @@ impl Metrics {
                 healthy: makes.gauges(HEALTHY)?,
                 process_requests: makes.counters(PROCESS_REQUESTS)?,
                 ejections: makes.counters(EJECTIONS)?,
+                upstream_connections: makes.gauges(UPSTREAM_CONNECTIONS)?.with_label_values::<&str>(&[]),
+                upstream_connections_limit: makes.gauges(UPSTREAM_CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
+                upstream_connections_queued: makes.gauges(UPSTREAM_CONNECTIONS_QUEUED)?.with_label_values::<&str>(&[]),
+                tasks: makes.gauges(TASKS)?.with_label_values::<&str>(&[]),
                 descriptors: makes.gauges(DESCRIPTORS)?.with_label_values::<&str>(&[]),
                 descriptors_limit: makes.gauges(DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
                 memory: makes.gauges(MEMORY)?.with_label_values::<&str>(&[]),

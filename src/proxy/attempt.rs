@@ -15,13 +15,13 @@ use super::retry::{Broken, Retry};
 use super::{Context, Edge};
 use crate::reply::Failure;
 use crate::route::{ClassRoute, Key, key, poll_timeout};
-use crate::upstream::{Backend, Fault, Lease, Pool, Tried};
+use crate::upstream::{Backend, Fault, Granted, Pool, Tried};
 
 /// A request's tries so far.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     /// The request's place at the process that it was last sent to.
-    lease: Option<Lease>,
+    place: Option<Granted>,
     /// The processes that it has failed at.
     tried: Tried,
     /// How often it was repeated after it may have reached Synapse.
@@ -35,13 +35,13 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Gives the request's place up.
     pub(super) fn end(&mut self) {
-        self.lease = None;
+        self.place = None;
     }
 
     /// Takes note that the process has begun to answer.
     pub(super) fn answered(&self) {
-        if let Some(lease) = &self.lease {
-            lease.backend().answered(Instant::now());
+        if let Some(place) = &self.place {
+            place.backend().answered(Instant::now());
         }
     }
 }
@@ -50,9 +50,9 @@ impl Edge {
     /// The process for this try, as Pingora takes it.
     pub(super) async fn peer(&self, session: &Session, context: &mut Context) -> Result<Box<HttpPeer>, Failure> {
         loop {
-            let patience = self.lease(session, context).await?;
+            let patience = self.place(session, context).await?;
             let attempts = &mut context.attempts;
-            let backend = attempts.lease.as_ref().ok_or(Failure::Internal)?.backend();
+            let backend = attempts.place.as_ref().ok_or(Failure::Internal)?.backend();
             if let Some(peer) = backend.resolved_peer(patience).await {
                 return Ok(peer);
             }
@@ -61,22 +61,23 @@ impl Edge {
     }
 
     /// Chooses the process for this try; returns how long it may be silent.
-    async fn lease(&self, session: &Session, context: &mut Context) -> Result<Duration, Failure> {
+    async fn place(&self, session: &Session, context: &mut Context) -> Result<Duration, Failure> {
         let head = session.req_header();
         let endpoint = context.exchange.endpoint;
         let route = self.parts.routes.of(endpoint.class);
         let attempts = &mut context.attempts;
         let exchange = &mut context.exchange;
-        if !std::mem::take(&mut attempts.stays) || attempts.lease.is_none() {
+        if !std::mem::take(&mut attempts.stays) || attempts.place.is_none() {
             let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers);
             let (pool, backend) = self.next(route, key, &attempts.tried).ok_or_else(|| self.nobody(route))?;
             exchange.pool = Some(Arc::clone(pool.name()));
-            attempts.lease = None;
-            attempts.lease = Some(backend.lease(endpoint.class).await.map_err(|_| Failure::Overloaded)?);
+            attempts.place = None;
+            let place = self.parts.pools.grant(&backend, endpoint.class).await;
+            attempts.place = Some(place.map_err(|_| Failure::Overloaded)?);
         }
         // A failure is counted as a retry only where somebody is left to try.
         exchange.retries += u32::from(exchange.backend.is_some());
-        exchange.backend = attempts.lease.as_ref().map(|lease| Arc::clone(lease.backend().name()));
+        exchange.backend = attempts.place.as_ref().map(|place| Arc::clone(place.backend().name()));
         exchange.waited = Some(exchange.started.elapsed());
         Ok(route.patience.for_poll(poll_timeout(head.uri.query())))
     }
@@ -101,9 +102,9 @@ impl Edge {
     /// nothing was sent; unless an earlier try was.
     pub(super) fn not_connected(&self, context: &mut Context, error: &mut Error) {
         let attempts = &mut context.attempts;
-        if let Some(lease) = &attempts.lease {
-            attempts.tried.insert(lease.backend());
-            self.parts.pools.failed(lease.backend(), Fault::Refused, Instant::now());
+        if let Some(place) = &attempts.place {
+            attempts.tried.insert(place.backend());
+            self.parts.pools.failed(place.backend(), Fault::Refused, Instant::now());
         }
         if attempts.is_bound {
             context.failure = Some(Failure::BrokenOff);
@@ -116,9 +117,9 @@ impl Edge {
         error.set_retry(false);
         let begun = context.exchange.first_byte.is_some() || session.response_written().is_some();
         let attempts = &mut context.attempts;
-        let Some(lease) = attempts.lease.as_ref().filter(|_| is_break(error)) else { return };
+        let Some(place) = attempts.place.as_ref().filter(|_| is_break(error)) else { return };
         if !reused && !begun {
-            self.parts.pools.failed(lease.backend(), Fault::Broken, Instant::now());
+            self.parts.pools.failed(place.backend(), Fault::Broken, Instant::now());
         }
         let endpoint = context.exchange.endpoint;
         let broken = Broken {
@@ -134,7 +135,7 @@ impl Edge {
         match retry {
             Retry::Same => (attempts.stays, attempts.is_bound) = (true, true),
             Retry::Other => {
-                attempts.tried.insert(lease.backend());
+                attempts.tried.insert(place.backend());
                 let now = Instant::now();
                 let mut pools = self.pools_of(self.parts.routes.of(endpoint.class));
                 // With nobody else in service the same process may have it once more: it may just have been started anew.

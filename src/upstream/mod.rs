@@ -2,6 +2,7 @@
 //!
 //! - [`address`]: how a process is reached.
 //! - [`backend`]: one process: its address, its health, what is in flight at it.
+//! - [`connections`]: how many connections requests may have, over all processes together.
 //! - [`pool`]: the processes of a class, and the choice among them.
 //! - [`ejection`]: what requests meet at a process, which can take it out of service.
 //! - [`queue`]: the wait for a place at a process.
@@ -12,6 +13,7 @@
 
 pub mod address;
 pub mod backend;
+pub mod connections;
 pub mod ejection;
 pub mod health;
 pub mod pool;
@@ -20,6 +22,7 @@ pub mod turns;
 
 pub use address::{Address, AddressError};
 pub use backend::{Backend, Lease};
+pub use connections::{Connections, Granted};
 pub use ejection::Fault;
 pub use pool::{Pool, Pools, Tried};
 pub use queue::LeaseError;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::endpoint::Class;
 use crate::route::Key;
 
-use super::{Backend, ConnectionTimes, Fault, Limits, PoolSettings};
+use super::{Backend, ConnectionTimes, Connections, Fault, Granted, LeaseError, Limits, PoolSettings};
 
 /// The processes of a class.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Pool {
 pub struct Pools {
     pools: Arc<[Pool]>,
     backends: Arc<[Arc<Backend>]>,
+    connections: Arc<Connections>,
 }
 
 /// The processes that a request has failed at, whatever pool they were chosen from. Empty, and without any memory, for
@@ -108,7 +110,27 @@ impl Pools {
             turn: AtomicUsize::new(0),
         });
         let pools = pools.collect();
-        Pools { pools, backends: known.into_values().collect() }
+        let connections = Arc::new(Connections::new(Limits { in_flight: usize::MAX, ..limits }));
+        Pools { pools, backends: known.into_values().collect(), connections }
+    }
+
+    /// The same pools with a bound on the requests in flight at all processes together. Without it there is none.
+    pub fn bounded(self, limits: Limits) -> Self {
+        Pools { connections: Arc::new(Connections::new(limits)), ..self }
+    }
+
+    /// The connections of all requests.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// A place at a process for a request of this class.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseError`] when none becomes free.
+    pub async fn grant(&self, backend: &Arc<Backend>, class: Class) -> Result<Granted, LeaseError> {
+        self.connections.grant(backend, class).await
     }
 
     /// The pool at a place of [`Pools::all`].

@@ -2,7 +2,7 @@
 //!
 //! The request target, `Host` and everything else stay as they came: federation signatures cover the target.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
@@ -44,6 +44,17 @@ pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypte
     Ok(())
 }
 
+/// Joins the cookies of an HTTP/2 request, which may come in several headers there so that they compress better, and must
+/// not in HTTP/1.1 (RFC 9113, 8.2.3).
+pub(super) fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    let cookies: Vec<&[u8]> = request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() < 2 {
+        return Ok(());
+    }
+    let joined = cookies.join(&b"; "[..]);
+    request.insert_header(header::COOKIE, joined)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
@@ -80,6 +91,24 @@ mod tests {
         assert_eq!(scheme(false), "http");
         assert_eq!(scheme(true), "https");
         assert!(!forwarded(&headers, None, true).headers.contains_key("forwarded"));
+    }
+
+    #[test]
+    fn cookies_become_one() {
+        let table: [(&[&str], &[&str]); 4] = [
+            (&[], &[]),
+            (&["a=b"], &["a=b"]),
+            (&["a=b", "c=d"], &["a=b; c=d"]),
+            (&["a=b; c=d", "e=f", ""], &["a=b; c=d; e=f; "]),
+        ];
+        for (cookies, expected) in table {
+            let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+            for cookie in cookies {
+                request.append_header(header::COOKIE, *cookie).unwrap();
+            }
+            join_cookies(&mut request).unwrap();
+            assert_eq!(request.headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

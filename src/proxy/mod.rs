@@ -207,6 +207,9 @@ impl ProxyHttp for Edge {
         let peer = peer_address(session);
         let encrypted = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let trusted = self.parts.trusted.trusts(peer);
+        if session.is_http2() {
+            forward::join_cookies(request)?;
+        }
         forward::rewrite(request, &context.exchange, encrypted, trusted)
     }
 

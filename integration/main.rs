@@ -19,6 +19,8 @@ mod tidy;
 mod forward;
 // What strangers send: nothing that two readers could read in two ways goes on.
 mod hostile;
+// What HTTP/2 demands of a server.
+mod http2;
 // The same answers with and without dendron.
 mod transparency;
 // Logins, whoever answers them.
@@ -89,6 +91,7 @@ fn tests() -> Vec<Test> {
         servlets::TESTS,
         forward::TESTS,
         hostile::TESTS,
+        http2::TESTS,
         transparency::TESTS,
         login::TESTS,
         who_served::TESTS,

@@ -6,6 +6,7 @@
 //! - [`alone`]: a dendron without a stack, with a configuration of the test's own.
 //! - [`child`]: a process that a test started, which never outlives it.
 //! - [`http`]: requests, as a client library makes them and as raw bytes.
+//! - [`http2`]: HTTP/2 frame by frame.
 //! - [`matrix`]: a Matrix user.
 //! - [`metrics`]: what dendron counts.
 //! - [`program`]: a program that a test runs to its end.
@@ -17,6 +18,7 @@ pub mod alone;
 pub mod child;
 pub mod eventually;
 pub mod http;
+pub mod http2;
 pub mod matrix;
 pub mod metrics;
 pub mod processes;

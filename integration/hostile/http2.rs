@@ -1,31 +1,18 @@
 //! HTTP/2 over TLS, written frame by frame, because no client library would send this. Whatever a row does, its connection
 //! ends or goes on within a bound, and another one is served.
 
-use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
-use crate::harness::tls::{Authority, Connection};
+use crate::harness::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, Next, PING, PREFACE, PRIORITY, PUSH_PROMISE,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, head, literal, text,
+};
+use crate::harness::tls::Authority;
 
-/// What every connection begins with: the preface and empty settings.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 /// How long an answer may take.
 const BOUND: Duration = Duration::from_secs(8);
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// What must come of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,43 +44,9 @@ struct Outcome {
     data: Vec<u8>,
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A header without compression.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    [&[0][..], &text(name), &text(value)].concat()
-}
-
-/// A string of HPACK without Huffman's code (RFC 7541, 5.2).
-fn text(value: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut length = value.len();
-    if length < 127 {
-        bytes.push(u8::try_from(length).unwrap_or(0));
-    } else {
-        bytes.push(127);
-        length -= 127;
-        while length >= 128 {
-            bytes.push(u8::try_from(length % 128).unwrap_or(0) | 128);
-            length /= 128;
-        }
-        bytes.push(u8::try_from(length).unwrap_or(0));
-    }
-    bytes.extend_from_slice(value.as_bytes());
-    bytes
-}
-
-fn block(headers: &[(&str, &str)]) -> Vec<u8> {
-    headers.iter().flat_map(|(name, value)| literal(name, value)).collect()
-}
-
 /// The headers of a plain request, and more.
 fn plain(more: &[(&str, &str)]) -> Vec<u8> {
-    let plain = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/h")];
-    block(&[&plain[..], more].concat())
+    head("GET", "/h", more)
 }
 
 /// A request on stream 1.
@@ -243,11 +196,9 @@ fn floods() -> Vec<Row> {
 impl Row {
     /// Plays it on a connection of its own; the reason, if it does not end as it must.
     pub fn play(&self, authority: &Authority, port: u16) -> Result<(), Failed> {
-        let mut connection = authority.connect_speaking(port, &[b"h2"])?;
-        connection.sock.set_write_timeout(Some(BOUND))?;
-        // A server that has had enough may close while it is still being sent to.
-        let _ = connection.write_all(&[PREFACE, &self.bytes].concat()).and_then(|()| connection.flush());
-        let outcome = self.read(&mut connection);
+        let mut client = Http2::connect(authority, port)?;
+        client.send(&[PREFACE, &self.bytes].concat());
+        let outcome = self.read(&mut client);
         // The codes of `:status 200` and `:status 400` in the static table are 8 and 12 (RFC 7541, appendix A).
         let is_ok = outcome.status == Some(0x88);
         let holds = match self.expected {
@@ -267,61 +218,32 @@ impl Row {
     }
 
     /// Reads frames until the row is decided.
-    fn read(&self, connection: &mut Connection) -> Outcome {
+    fn read(&self, client: &mut Http2) -> Outcome {
         let mut outcome = Outcome::default();
         let begun = Instant::now();
         // What survives is only drained for a moment.
         let bound = if self.expected == Expected::Survived { Duration::from_millis(100) } else { BOUND };
-        let _ = connection.sock.set_read_timeout(Some(Duration::from_millis(50)));
-        while begun.elapsed() < bound {
-            let mut head = [0; 9];
-            match read_all(connection, &mut head, bound) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(_) => {
+        while let Some(left) = bound.checked_sub(begun.elapsed()) {
+            let frame = match client.next(left) {
+                Next::Frame(frame) => frame,
+                Next::Silence => break,
+                Next::End => {
                     outcome.is_ended = true;
                     break;
                 }
-            }
-            let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-            let mut payload = vec![0; length];
-            if !read_all(connection, &mut payload, bound).unwrap_or(false) && length > 0 {
-                outcome.is_ended = true;
-                break;
-            }
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            let is_last = head[4] & END_STREAM != 0;
-            match (head[3], stream) {
+            };
+            match (frame.kind, frame.stream) {
                 (GOAWAY, _) => outcome.is_ended = true,
                 (RST_STREAM, 1) => outcome.is_reset = true,
-                (HEADERS, 1) => outcome.status = payload.first().copied(),
-                (DATA, 1) => outcome.data.extend(payload),
+                (HEADERS, 1) => outcome.status = frame.payload.first().copied(),
+                (DATA, 1) => outcome.data.extend(frame.payload),
                 _ => continue,
             }
-            let is_decided = outcome.is_ended || outcome.is_reset || is_last;
+            let is_decided = outcome.is_ended || outcome.is_reset || frame.flags & END_STREAM != 0;
             if is_decided && self.expected != Expected::Survived {
                 break;
             }
         }
         outcome
     }
-}
-
-/// Whether the buffer was filled; `false` where nothing at all came for a moment.
-fn read_all(connection: &mut Connection, buffer: &mut [u8], bound: Duration) -> std::io::Result<bool> {
-    let begun = Instant::now();
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match connection.read(&mut buffer[filled..]) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => filled += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                if filled == 0 || begun.elapsed() > bound {
-                    return Ok(false);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
 }

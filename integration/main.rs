@@ -54,6 +54,8 @@ mod timeouts;
 mod supervision;
 // Processes that die, break off or hang.
 mod faults;
+// Everything at once for a while, and in the end it is as it was.
+mod soak;
 // Two homeservers behind two dendrons.
 mod federation;
 // `./dev run` in a fresh clone.
@@ -108,6 +110,7 @@ fn tests() -> Vec<Test> {
         timeouts::TESTS,
         supervision::TESTS,
         faults::TESTS,
+        soak::TESTS,
         federation::TESTS,
         two_commands::TESTS,
     ];

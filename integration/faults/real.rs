@@ -6,15 +6,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use rustix::process::Signal;
 
 use super::{is_matrix_error, is_told_to_wait};
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::{Answer, Client};
 use crate::harness::matrix::{User, encoded, expect_ok};
 use crate::harness::metrics::Metrics;
-use crate::harness::processes;
 use crate::harness::stack::Stack;
 use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq};
@@ -57,7 +55,7 @@ fn a_sync_worker_is_killed(stack: &Stack, user: &User) -> Result<(), Failed> {
     for victim in ["sync1", "sync2"] {
         let load = Load::start(user, &[&held, &held, &quick, WHOAMI]);
         std::thread::sleep(Duration::from_millis(300));
-        signal(stack, victim, Signal::KILL)?;
+        stack.signal(victim, Signal::KILL)?;
         std::thread::sleep(LOAD / 2);
         load.end_without_failures(victim)?;
         is_ready_again(stack, victim)?;
@@ -75,7 +73,7 @@ fn the_only_worker_of_a_pool_is_killed(stack: &Stack, user: &User) -> Result<(),
     let load = Load::start(user, &[WHOAMI, WHOAMI]);
     for number in 0..MESSAGES {
         if number == 2 {
-            signal(stack, "generic1", Signal::KILL)?;
+            stack.signal("generic1", Signal::KILL)?;
         }
         let transaction = format!("t{number}");
         eventually(SOON, || user.say(&room, &transaction, &transaction).map(drop))?;
@@ -98,7 +96,7 @@ fn main_is_killed(stack: &Stack, user: &User) -> Result<(), Failed> {
     let since = encoded(first["next_batch"].as_str().unwrap_or_default());
     let load = Load::start(user, &[&format!("/_matrix/client/v3/sync?timeout=0&since={since}"), WHOAMI]);
     expect_ok(&user.get(PUSHERS)?, "pushers")?;
-    signal(stack, "main", Signal::KILL)?;
+    stack.signal("main", Signal::KILL)?;
     let mut failures = 0;
     let begun = Instant::now();
     loop {
@@ -120,13 +118,13 @@ fn main_is_killed(stack: &Stack, user: &User) -> Result<(), Failed> {
 /// Who is silent is given up in the time of the class, then known for it, and taken back when it is well.
 fn a_worker_hangs(stack: &Stack, user: &User) -> Result<(), Failed> {
     expect_ok(&user.get(WHOAMI)?, "whoami")?;
-    signal(stack, "generic1", Signal::STOP)?;
+    stack.signal("generic1", Signal::STOP)?;
     // A connection that stands is given the request as well as a new one, which the system takes in the process's name.
     let begun = Instant::now();
     let answer = user.get(WHOAMI);
     let took = begun.elapsed();
     let known = eventually(HANG_IS_KNOWN, || expect_ok(&user.get(WHOAMI)?, "whoami while generic1 hangs"));
-    signal(stack, "generic1", Signal::CONT)?;
+    stack.signal("generic1", Signal::CONT)?;
     let answer = answer?;
     ensure_eq!(answer.status, 504, "while it hangs: {}", answer.text());
     is_matrix_error(&answer)?;
@@ -183,21 +181,10 @@ fn succeeded(answer: &Answer) -> Result<(), String> {
     if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
 }
 
-/// Sends a signal to a process of this stack's Synapse, and to nobody else, whatever dendron says.
-fn signal(stack: &Stack, name: &str, signal: Signal) -> Result<(), Failed> {
-    let id = supervised(stack, name)?["pid"].as_u64().and_then(|id| u32::try_from(id).ok());
-    let id = id.ok_or_else(|| format!("{name} does not run"))?;
-    let command = processes::command_of(id).unwrap_or_default();
-    let is_meant = command.contains("synapse.app.") && command.contains(&stack.folder().display().to_string());
-    ensure!(is_meant, "process {id} is not {name} but {command}");
-    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("no process id")?;
-    Ok(kill_process(pid, signal)?)
-}
-
 /// Waits until a process was started again, is ready, and the checks know it.
 fn is_ready_again(stack: &Stack, name: &str) -> Result<(), Failed> {
     eventually(RESTART, || {
-        let now = supervised(stack, name)?;
+        let now = stack.supervised(name)?;
         ensure!(now["state"] == "ready" && now["restarts"].as_u64() > Some(0), "{name}: {now}");
         all_are_healthy(stack)
     })
@@ -212,11 +199,4 @@ fn all_are_healthy(stack: &Stack) -> Result<(), Failed> {
         ensure!(pools.iter().all(|(_, healthy)| *healthy == 1.0), "{process} is not healthy in {pools:?}");
     }
     Ok(())
-}
-
-/// What `/status` says of a process that dendron started.
-fn supervised(stack: &Stack, name: &str) -> Result<Value, Failed> {
-    let status = expect_ok(&stack.admin().get("/status")?, "/status")?;
-    let processes = status["supervised"].as_array().cloned().unwrap_or_default();
-    Ok(processes.into_iter().find(|process| process["name"] == name).ok_or_else(|| format!("no {name}: {status}"))?)
 }

@@ -5,14 +5,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::child::Child;
 use super::eventually::{SOON, eventually};
 use super::http::Client;
-use super::{checkout, dendron, dev_folder, synapse_python};
+use super::matrix::expect_ok;
+use super::{checkout, dendron, dev_folder, ensure, processes, synapse_python};
 
 /// How long databases may take to be ready.
 const DATABASES: Duration = Duration::from_secs(90);
@@ -175,6 +176,27 @@ impl Stack {
         let found = processes.iter().find(|known| known["name"] == process);
         let path = found.and_then(|known| known["log"].as_str()).ok_or_else(|| format!("no process {process}"))?;
         Ok(std::fs::read_to_string(path)?)
+    }
+
+    /// What `/status` says of a process that dendron started.
+    pub fn supervised(&self, name: &str) -> Result<Value, Failed> {
+        let status = expect_ok(&self.admin().get("/status")?, "/status")?;
+        let processes = status["supervised"].as_array().cloned().unwrap_or_default();
+        Ok(processes
+            .into_iter()
+            .find(|process| process["name"] == name)
+            .ok_or_else(|| format!("no {name}: {status}"))?)
+    }
+
+    /// Sends a signal to a process of this stack's Synapse, and to nobody else, whatever dendron says.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<(), Failed> {
+        let id = self.supervised(name)?["pid"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| format!("{name} does not run"))?;
+        let command = processes::command_of(id).unwrap_or_default();
+        let is_meant = command.contains("synapse.app.") && command.contains(&self.folder.display().to_string());
+        ensure!(is_meant, "process {id} is not {name} but {command}");
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("no process id")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// The names of Synapse's processes.

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 
+/// The methods that Matrix knows.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 /// The CORS headers on every answer (Synapse, `http/server.py`, `set_cors_headers`).
 pub const CORS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS")),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS)),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("X-Requested-With, Content-Type, Authorization, Date"),
@@ -44,6 +46,9 @@ pub enum Failure {
     /// The path is not offered on this listener.
     #[error("Unrecognized request")]
     NotOffered,
+    /// The request is for a tunnel (`CONNECT`), which dendron does not offer.
+    #[error("Tunnels are not offered")]
+    NoTunnel,
     /// The body is larger than Synapse takes.
     #[error("The request is too large")]
     TooLarge,
@@ -77,6 +82,7 @@ impl Failure {
             Failure::Malformed => StatusCode::BAD_REQUEST,
             Failure::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Failure::NotOffered => StatusCode::NOT_FOUND,
+            Failure::NoTunnel => StatusCode::METHOD_NOT_ALLOWED,
             Failure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Failure::Unreachable | Failure::BrokenOff => StatusCode::BAD_GATEWAY,
@@ -89,7 +95,7 @@ impl Failure {
     /// The Matrix error code (Matrix client-server API, "Standard error response").
     pub const fn errcode(self) -> &'static str {
         match self {
-            Failure::NotOffered => "M_UNRECOGNIZED",
+            Failure::NotOffered | Failure::NoTunnel => "M_UNRECOGNIZED",
             Failure::TooLarge => "M_TOO_LARGE",
             _ => "M_UNKNOWN",
         }
@@ -111,6 +117,10 @@ impl Failure {
         let mut headers = CORS.to_vec();
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate")));
+        if self == Failure::NoTunnel {
+            // An answer 405 must have it (RFC 9110, 15.5.6).
+            headers.push((header::ALLOW, HeaderValue::from_static(METHODS)));
+        }
         if let Some(wait) = self.retry_after() {
             headers.push((header::RETRY_AFTER, HeaderValue::from(wait.as_secs())));
             body["retry_after_ms"] = serde_json::json!(wait.as_secs() * 1000);
@@ -123,10 +133,11 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 11] = [
+    const ALL: [Failure; 12] = [
         Failure::Malformed,
         Failure::HeadersTooLarge,
         Failure::NotOffered,
+        Failure::NoTunnel,
         Failure::TooLarge,
         Failure::TooSlow,
         Failure::Unreachable,

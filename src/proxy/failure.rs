@@ -53,11 +53,12 @@ fn from_status(kind: &ErrorType) -> Option<Failure> {
     }
 }
 
-fn ended(failure: Option<Failure>) -> Ended {
+/// How a story ends with a failure, or with a client that is gone.
+pub(crate) fn ended(failure: Option<Failure>) -> Ended {
     match failure {
         None => Ended::ClientGone,
         Some(Failure::Malformed | Failure::HeadersTooLarge | Failure::TooLarge | Failure::TooSlow) => Ended::BadRequest,
-        Some(Failure::NotOffered) => Ended::NotOffered,
+        Some(Failure::NotOffered | Failure::NoTunnel) => Ended::NotOffered,
         Some(Failure::Unreachable | Failure::Down | Failure::Overloaded) => Ended::Unreachable,
         Some(Failure::BrokenOff) => Ended::BrokenOff,
         Some(Failure::TimedOut) => Ended::TimedOut,

@@ -16,12 +16,12 @@ use pingora_proxy::Session;
 use tokio::time::timeout;
 
 /// How long a client may take to notice its answer, all in all.
-const TIME_MAX: Duration = Duration::from_secs(30);
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(30);
 /// How long it may be silent meanwhile. A client that waits for `100 Continue` sends nothing, and should close.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How much is thrown away. It costs no memory, and no more than an upload that is taken. It is for clients that look for
 /// an answer only when they have sent everything, as Python's do; curl looks while it sends, and stops at once.
-const SIZE_MAX: usize = 256 << 20;
+pub(crate) const SIZE_MAX: usize = 256 << 20;
 
 /// Waits until the client has heard the answer that was just sent, or a bound is reached. Afterwards an HTTP/1
 /// connection is of no more use.

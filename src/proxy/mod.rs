@@ -5,19 +5,21 @@
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
 //! - `linger`: the end of a connection whose client still sends.
+//! - `story`: the beginning and the end of a request's story.
 //!
 //! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
 
 mod attempt;
 mod failure;
 mod forward;
-mod linger;
+pub(crate) mod linger;
 mod retry;
+mod story;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,7 +32,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::answer::{self, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
-use crate::endpoint::{Class, Endpoint, Endpoints, Subject};
+use crate::endpoint::Endpoints;
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
 use crate::listener::ClientTimes;
 use crate::observe::{AccessLog, Metrics};
@@ -39,6 +41,7 @@ use crate::route::Routes;
 use crate::upstream::Pools;
 
 use attempt::Attempts;
+pub(crate) use failure::ended;
 
 /// What every listener's proxy shares. Built once, by `server`.
 pub struct Parts {
@@ -85,6 +88,8 @@ impl RequestIds {
 pub struct Edge {
     parts: Arc<Parts>,
     offer: Offer,
+    /// Whether the front stands before it, so that a session gets one request's bytes and no more.
+    is_fronted: bool,
 }
 
 /// What Pingora carries through a request's phases.
@@ -98,21 +103,12 @@ pub struct Context {
 impl Edge {
     /// A proxy that makes this offer.
     pub fn new(parts: Arc<Parts>, offer: Offer) -> Self {
-        Edge { parts, offer }
+        Edge { parts, offer, is_fronted: false }
     }
 
-    fn describe(&self, session: &Session, exchange: &mut Exchange) {
-        let head = session.req_header();
-        let peer = peer_address(session);
-        exchange.started = Instant::now();
-        exchange.client = self.parts.trusted.client(peer, &head.headers);
-        exchange.endpoint = self.parts.endpoints.classify(&head.method, head.uri.path(), head.uri.query());
-        if self.parts.trusted.trusts(peer)
-            && let Some(given) = head.headers.get(forward::X_REQUEST_ID).and_then(|value| value.to_str().ok())
-            && let Some(request_id) = RequestId::given(given)
-        {
-            exchange.request_id = request_id;
-        }
+    /// The same for an application with the front before it.
+    pub fn fronted(self) -> Self {
+        Edge { is_fronted: true, ..self }
     }
 }
 
@@ -126,12 +122,8 @@ impl ProxyHttp for Edge {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        let endpoint = Endpoint { class: Class::Unknown, label: "unread", subject: Subject::None };
-        Context {
-            exchange: Exchange::new(Instant::now(), self.parts.request_ids.make(), endpoint, None),
-            attempts: Attempts::default(),
-            failure: None,
-        }
+        let exchange = self.parts.unread(Instant::now());
+        Context { exchange, attempts: Attempts::default(), failure: None }
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -139,8 +131,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        // Pipelined requests are legal; without this Pingora drops what comes while a request is in flight.
-        session.set_pipelining_enabled(true);
+        // Pipelined requests are legal; without this Pingora drops what comes while a request is in flight. Behind the
+        // front nothing comes, and were Pingora to find a body's end elsewhere than the front did, it must close.
+        session.set_pipelining_enabled(!self.is_fronted);
         let times = &self.parts.client_times;
         // Pingora waits without end for a second request, and has switched keep-alive off where it must stay off.
         if session.get_keepalive().is_some() {
@@ -148,13 +141,14 @@ impl ProxyHttp for Edge {
         }
         session.set_read_timeout(Some(times.silence));
         session.set_write_timeout(Some(times.silence));
-        self.describe(session, &mut context.exchange);
+        context.exchange.started = Instant::now();
+        self.parts.describe(&mut context.exchange, peer_address(session), session.req_header());
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         if let Some(failure) = malformed(session) {
-            context.exchange.ended = Ended::BadRequest;
+            context.exchange.ended = ended(Some(failure));
             // Where the request ends is what cannot be trusted.
             session.set_keepalive(None);
             send(session, context, failure.reply()).await?;
@@ -303,10 +297,7 @@ impl ProxyHttp for Edge {
         {
             exchange.ended = failure::meaning(error, None).1;
         }
-        let total = exchange.started.elapsed();
-        let method = session.req_header().method.as_str();
-        self.parts.metrics.count(exchange, method, total);
-        self.parts.access_log.write(exchange, method, total, SystemTime::now());
+        self.parts.record(exchange, session.req_header().method.as_str());
     }
 }
 
@@ -314,7 +305,7 @@ impl ProxyHttp for Edge {
 fn malformed(session: &Session) -> Option<Failure> {
     let head = session.req_header();
     let raw = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
-    answer::malformed(answer::Head { parts: head, target: head.raw_path(), raw: raw.as_deref() })
+    answer::malformed(answer::Head::parsed(head, head.raw_path(), raw.as_deref()))
 }
 
 /// Sends a reply of dendron's own, and sees to it that the client hears it.

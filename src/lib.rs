@@ -11,12 +11,13 @@
 //! # A request's life
 //!
 //! ```text
-//! listener → classify → answer? → route → peer → (failure → reply) → observe
+//! listener → front → classify → answer? → route → peer → (failure → reply) → observe
 //! ```
 //!
 //! | phase of Pingora | module | what happens |
 //! | --- | --- | --- |
 //! | accept | [`listener`] | a connection, counted, its certificate chosen by name |
+//! | (before any) | [`front`] | one request's head, in time and well-formed, or a refusal |
 //! | `early_request_filter` | [`endpoint`], [`client_address`] | method and raw path → class, label, subject; who asks |
 //! | `request_filter` | [`answer`] | what needs no Synapse is answered here; `None` goes on |
 //! | `upstream_peer` | [`route`], [`upstream`] | class → pool → key → one process |
@@ -44,6 +45,7 @@ pub mod server;
 pub mod config;
 
 pub mod admin;
+pub mod front;
 pub mod proxy;
 
 pub mod supervise;

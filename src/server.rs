@@ -12,6 +12,8 @@ use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use pingora_core::apps::ServerApp;
+use pingora_core::listeners::ListenerConfig;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::ServiceWithDependents;
@@ -26,6 +28,7 @@ use crate::answer::{BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
+use crate::front::Front;
 use crate::listener::budget::{ADMIN_CONNECTIONS, COMFORTABLE_LIMIT};
 use crate::listener::{
     Budget, Certificates, ConnectionMetrics, Counted, Door, Listener, ListenerError, Places, Runtimes,
@@ -167,7 +170,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let certificates = load_certificates(&config.listeners)?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, budget));
     server.bootstrap();
-    for service in proxy_services(&dendron, &config.listeners, &certificates, budget, &server.configuration)? {
+    for service in proxy_services(&dendron, &config, &certificates, budget, &server.configuration)? {
         server.add_boxed_service(service);
     }
     server.add_services(dendron.background_services());
@@ -254,33 +257,54 @@ fn kind(listener: &Listener) -> Kind {
 /// One service for all listeners of a kind: a service has threads of its own, so there should be few.
 fn proxy_services(
     dendron: &Dendron,
-    listeners: &[Listener],
+    config: &Config,
     certificates: &CertificatesByAddress,
     budget: Budget,
     conf: &Arc<ServerConf>,
 ) -> Result<Vec<Box<dyn ServiceWithDependents>>, StartError> {
     let mut by_kind: BTreeMap<Kind, Vec<&Listener>> = BTreeMap::new();
-    for listener in listeners {
+    for listener in &config.listeners {
         by_kind.entry(kind(listener)).or_default().push(listener);
     }
     let places = places(dendron.metrics(), budget);
     let services = by_kind.into_iter().map(|((offer, proxy_protocol), listeners)| {
-        let mut proxy = http_proxy(conf, dendron.edge(offer));
+        let edge = dendron.edge(offer);
+        let mut proxy = http_proxy(conf, if config.front { edge.fronted() } else { edge });
         let mut options = pingora_core::apps::HttpServerOptions::default();
         options.h2_idle_timeout = Some(dendron.parts.client_times.idle);
         proxy.server_options = Some(options);
         let door = Arc::new(Door::new(Arc::clone(&places), proxy_protocol));
-        let mut service =
-            Service::new("edge".to_owned(), Counted::new(proxy, Arc::clone(&door), dendron.runtimes.clone()));
-        service.set_connection_filter(Arc::clone(&places) as Arc<_>);
-        service.endpoints().set_pre_tls_callback(door);
-        for listener in listeners {
+        let endpoints = listeners.into_iter().map(|listener| {
             let own = certificates.iter().find(|(address, _)| *address == listener.address);
-            service.add_listener(listener.endpoint(own.map(|(_, certificates)| certificates))?);
+            listener.endpoint(own.map(|(_, certificates)| certificates), !config.front)
+        });
+        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+        let runtimes = dendron.runtimes.clone();
+        if config.front {
+            let front = Front::new(proxy, Arc::clone(&dendron.parts) as Arc<_>, config.client_times);
+            Ok(edge_service(front, door, &places, runtimes, endpoints))
+        } else {
+            Ok(edge_service(proxy, door, &places, runtimes, endpoints))
         }
-        Ok(Box::new(service) as Box<dyn ServiceWithDependents>)
     });
     services.collect()
+}
+
+/// The service of an application, whose connections come through a door to a place each.
+fn edge_service(
+    application: impl ServerApp + Send + Sync + 'static,
+    door: Arc<Door>,
+    places: &Arc<Places>,
+    runtimes: Runtimes,
+    endpoints: Vec<ListenerConfig>,
+) -> Box<dyn ServiceWithDependents> {
+    let mut service = Service::new("edge".to_owned(), Counted::new(application, Arc::clone(&door), runtimes));
+    service.set_connection_filter(Arc::clone(places) as Arc<_>);
+    service.endpoints().set_pre_tls_callback(door);
+    for endpoint in endpoints {
+        service.add_listener(endpoint);
+    }
+    Box::new(service)
 }
 
 /// The places of all clients.
@@ -325,7 +349,7 @@ fn admin_service(
     let mut service = Service::new("admin".to_owned(), Counted::new(admin, door, Runtimes::default()));
     service.set_connection_filter(places);
     service.threads = Some(1);
-    service.add_listener(config.admin.endpoint(None)?);
+    service.add_listener(config.admin.endpoint(None, true)?);
     tracing::info!(address = %config.admin.address, "admin listening");
     Ok(Box::new(service))
 }

@@ -84,6 +84,8 @@ pub struct Config {
     pub listeners: Vec<crate::listener::Listener>,
     /// The administrator's own bound on connections of clients.
     pub connections_max: Option<usize>,
+    /// Whether the front stands before the proxy.
+    pub front: bool,
     /// Where metrics and status are shown.
     pub admin: crate::listener::Listener,
     /// The pools, in the order of [`crate::route::rules::pool_names`]; `main` is always there.

@@ -28,6 +28,8 @@ pub struct Settings {
     pub listeners: Listeners,
     /// How many clients may be connected.
     pub connections: ConnectionSettings,
+    /// Whether the front stands before the proxy.
+    pub front: OnByDefault,
     /// Where metrics and status are shown.
     pub admin: AdminSettings,
     /// Synapse's own files.
@@ -91,6 +93,11 @@ pub struct ShutdownSettings {
     pub grace: Duration,
 }
 
+/// A switch that is on unless it is switched off.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct OnByDefault(pub bool);
+
 /// A number of threads, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threads(pub usize);
@@ -109,6 +116,12 @@ impl Default for Listeners {
         // A port that only this machine reaches.
         let address = Address::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port: 8080 };
         Listeners(vec![ListenerSettings::at(address)])
+    }
+}
+
+impl Default for OnByDefault {
+    fn default() -> Self {
+        OnByDefault(true)
     }
 }
 

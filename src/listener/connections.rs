@@ -168,12 +168,12 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         self.noticed.call_once(|| self.runtimes.notice());
         // An encrypted connection came through the door before the handshake.
-        let (stream, _place) = if stream.get_ssl_digest().is_some() {
-            (stream, None)
+        let stream = if stream.get_ssl_digest().is_some() {
+            stream
         } else {
             let mut stream = stream.into_any().downcast::<RawStream>().ok()?;
-            let place = self.door.enter(&mut stream).await?;
-            (stream as Stream, Some(place))
+            self.door.enter(&mut stream).await?;
+            stream as Stream
         };
         let mut stream = Some(stream);
         // A stream that comes back wants to be served again, for the next request of a connection that is kept alive.
@@ -196,8 +196,9 @@ impl Door {
         Door { places, proxy_protocol, told: Seldom::default() }
     }
 
-    /// A place, and the client's address where a load balancer names it. `None` when the connection is to be closed.
-    async fn enter(&self, stream: &mut RawStream) -> Option<Place> {
+    /// Gives the stream a place for as long as it lives, and the client's address where a load balancer names it. `None`
+    /// when the connection is to be closed.
+    async fn enter(&self, stream: &mut RawStream) -> Option<()> {
         let place = self.places.take().await?;
         if self.proxy_protocol
             && let Err(error) = proxied::receive(stream).await
@@ -207,19 +208,19 @@ impl Door {
             }
             return None;
         }
-        Some(place)
+        // The tracer is what a stream takes along until it is closed, whoever has it then.
+        stream.tracer = Some(Tracer(Box::new(Held(Arc::new(place)))));
+        Some(())
     }
 }
 
 #[async_trait]
 impl PreTlsProcess for Door {
     async fn process(&self, stream: &mut RawStream) -> Result<()> {
-        let Some(place) = self.enter(stream).await else {
-            return Error::e_explain(ErrorType::AcceptError, "no place is free, or no PROXY header came");
-        };
-        // The tracer is what a stream takes along until it is closed, whatever becomes of the handshake.
-        stream.tracer = Some(Tracer(Box::new(Held(Arc::new(place)))));
-        Ok(())
+        match self.enter(stream).await {
+            Some(()) => Ok(()),
+            None => Error::e_explain(ErrorType::AcceptError, "no place is free, or no PROXY header came"),
+        }
     }
 }
 

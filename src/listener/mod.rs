@@ -106,12 +106,17 @@ impl Listener {
         outcome.map_err(|source| ListenerError::Bind { address: self.address.clone(), source })
     }
 
-    /// The listener as Pingora takes it. `certificates` are this listener's, empty without TLS.
+    /// The listener as Pingora takes it. `certificates` are this listener's, empty without TLS. Whoever has buffers of its
+    /// own wants none of the connection's: those last as long as the connection.
     ///
     /// # Errors
     ///
     /// [`ListenerError::Tls`] when the TLS settings are refused.
-    pub fn endpoint(&self, certificates: Option<&Arc<Certificates>>) -> Result<ListenerConfig, ListenerError> {
+    pub fn endpoint(
+        &self,
+        certificates: Option<&Arc<Certificates>>,
+        is_buffered: bool,
+    ) -> Result<ListenerConfig, ListenerError> {
         let endpoint = match &self.address {
             Address::Tcp { .. } => {
                 let mut options = TcpSocketOptions::default();
@@ -127,7 +132,8 @@ impl Listener {
                 ListenerConfig::uds(path.display().to_string()).permissions(Permissions::from_mode(self.mode))
             }
         };
-        let endpoint = endpoint.l4_buffer(L4BufferSettings::new(BUFFER_READ_BYTES, BUFFER_WRITE_BYTES));
+        let (read, write) = if is_buffered { (BUFFER_READ_BYTES, BUFFER_WRITE_BYTES) } else { (0, 0) };
+        let endpoint = endpoint.l4_buffer(L4BufferSettings::new(read, write));
         let Some(certificates) = certificates else { return Ok(endpoint) };
         let mut tls = TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(ListenerError::Tls)?;
         tls.set_cert_resolver(Arc::clone(certificates) as Arc<_>);

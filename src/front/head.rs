@@ -1,0 +1,86 @@
+//! Cuts a request's head into lines, with the parser that Pingora has, so that both find the same head. Pure.
+//!
+//! Pingora mends some request lines that its parser refuses (a blank in the target becomes `%20`). That is not done here:
+//! what the parser refuses is no HTTP (RFC 9112, 3), and Twisted, which never sees the mended line, refuses it too.
+
+use http::Version;
+use httparse::{EMPTY_HEADER, Error, Header, Status};
+use pingora_http::RequestHeader;
+
+use crate::answer::malformed::HEAD_BYTES_MAX;
+use crate::answer::{Head, Headers};
+use crate::reply::Failure;
+
+/// The most headers of a head, as Pingora has it.
+pub(super) const HEADERS_MAX: usize = 256;
+
+/// What has arrived of a head.
+#[derive(Debug)]
+pub(super) enum Parsed<'bytes> {
+    /// It goes on.
+    Partial,
+    /// It is whole.
+    Whole(Head<'bytes>),
+    /// It is none, and will not become one.
+    Broken(Failure),
+}
+
+/// Room for the lines of a head.
+pub(super) const fn room<'bytes>() -> [Header<'bytes>; HEADERS_MAX] {
+    [EMPTY_HEADER; HEADERS_MAX]
+}
+
+/// Whether bytes behind the first `seen` can have changed what is to be said of a head. Whoever sends a byte at a time
+/// must not have the whole parsed as often.
+pub(super) fn is_news(arrived: &[u8], seen: usize) -> bool {
+    seen == 0 || arrived.len() > HEAD_BYTES_MAX || arrived.get(seen..).is_some_and(|new| new.contains(&b'\n'))
+}
+
+/// Looks for a head at the beginning of what has arrived. The whole one has its length in `raw`.
+pub(super) fn parse<'bytes>(arrived: &'bytes [u8], room: &'bytes mut [Header<'bytes>; HEADERS_MAX]) -> Parsed<'bytes> {
+    let mut request = httparse::Request::new(room);
+    match request.parse(arrived) {
+        Ok(Status::Complete(length)) => whole(request, &arrived[..length]),
+        Ok(Status::Partial) if arrived.len() > HEAD_BYTES_MAX => Parsed::Broken(Failure::HeadersTooLarge),
+        Ok(Status::Partial) => Parsed::Partial,
+        Err(Error::TooManyHeaders) => Parsed::Broken(Failure::HeadersTooLarge),
+        Err(_) => Parsed::Broken(Failure::Malformed),
+    }
+}
+
+fn whole<'bytes>(request: httparse::Request<'bytes, 'bytes>, raw: &'bytes [u8]) -> Parsed<'bytes> {
+    let httparse::Request { method: Some(method), path: Some(target), version: Some(version), headers } = request
+    else {
+        return Parsed::Broken(Failure::Malformed);
+    };
+    let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    Parsed::Whole(Head { method, target: target.as_bytes(), version, headers: Headers::Lines(headers), raw: Some(raw) })
+}
+
+/// The head as Pingora will have it, for those who read it once more; `None` where it would not take the head.
+pub(super) fn as_pingora(head: &Head<'_>) -> Option<RequestHeader> {
+    let mut header = RequestHeader::build_no_case(head.method, head.target, None).ok()?;
+    header.set_version(head.version);
+    let Headers::Lines(lines) = head.headers else { return None };
+    for line in lines {
+        header.append_header(line.name.to_owned(), line.value).ok()?;
+    }
+    Some(header)
+}
+
+/// A head of which nothing is known but its line; `None` where that is not whole and good either.
+pub(super) fn line_alone(arrived: &[u8]) -> Option<RequestHeader> {
+    let start = arrived.iter().position(|byte| !b"\r\n".contains(byte))?;
+    let line = arrived[start..].split_inclusive(|byte| *byte == b'\n').next().filter(|line| line.ends_with(b"\n"))?;
+    let alone = [line, b"\r\n"].concat();
+    let mut room = room();
+    match parse(&alone, &mut room) {
+        Parsed::Whole(head) => as_pingora(&head),
+        _ => None,
+    }
+}
+
+/// Whether Pingora can hold the request's method and target.
+pub(super) fn is_holdable(head: &Head<'_>) -> bool {
+    RequestHeader::build_no_case(head.method, head.target, Some(0)).is_ok()
+}

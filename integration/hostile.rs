@@ -6,8 +6,8 @@
 //! - `http2`: the table of HTTP/2 over TLS.
 //! - `upstream`: the recording upstream.
 //!
-//! Named differences: where a row says `Bare`, Pingora answers before dendron is asked, with a status and no body, so
-//! these are no Matrix errors; `Closed` rows had nothing that could be answered.
+//! Named differences without the front: where a row says `Early`, Pingora answers before dendron is asked, with a status
+//! and no body, so these are no Matrix errors then. `Closed` rows had nothing that could be answered.
 
 mod exchange;
 mod framing;
@@ -31,6 +31,7 @@ use upstream::Recording;
 
 pub const TESTS: &[Test] = &[
     ("hostile::http1_is_refused_or_passed_once", http1_is_refused_or_passed_once),
+    ("hostile::http1_without_the_front_as_well", http1_without_the_front_as_well),
     ("hostile::http2_is_refused_or_survived", http2_is_refused_or_survived),
     ("hostile::silence_is_bounded", silence_is_bounded),
 ];
@@ -48,6 +49,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(65);
 /// A dendron before a recording upstream.
 struct Target {
     alone: Alone,
+    is_fronted: bool,
     port: u16,
     /// The port of TLS, and who signed its certificate.
     tls_port: u16,
@@ -58,6 +60,11 @@ struct Target {
 
 impl Target {
     fn start() -> Result<Self, Failed> {
+        Self::start_with("")
+    }
+
+    /// The same with more settings.
+    fn start_with(settings: &str) -> Result<Self, Failed> {
         let upstream = Recording::start()?;
         let (port, tls_port, admin) = (free_port()?, free_port()?, free_port()?);
         let folder = Folder::with(&[])?;
@@ -67,12 +74,13 @@ impl Target {
         let config = format!(
             "listeners:\n- address: '127.0.0.1:{port}'\n- address: '127.0.0.1:{tls_port}'\n  \
              tls: {{certificate: edge.pem, key: edge.key}}\nadmin: {{address: '127.0.0.1:{admin}'}}\n\
-             pools: {{main: ['http://127.0.0.1:{}']}}\n",
+             pools: {{main: ['http://127.0.0.1:{}']}}\n{settings}",
             upstream.port
         );
         folder.write("dendron.yaml", &config)?;
         let alone = Alone::start(&folder.path("dendron.yaml"), admin, &folder.path("output"))?;
-        Ok(Target { alone, port, tls_port, authority, upstream, _folder: folder })
+        let is_fronted = !settings.contains("front: off");
+        Ok(Target { alone, is_fronted, port, tls_port, authority, upstream, _folder: folder })
     }
 
     /// Its resident memory, in bytes.
@@ -107,12 +115,20 @@ fn http1_is_refused_or_passed_once(_: &Stacks) -> Result<(), Failed> {
     target.end()
 }
 
+/// A supported setting, which must be as safe, if less polite.
+fn http1_without_the_front_as_well(_: &Stacks) -> Result<(), Failed> {
+    let exchanges = [framing::exchanges(), heads::exchanges()].concat();
+    let target = Target::start_with("front: off\n")?;
+    (0..2).try_for_each(|_| none(&play(&exchanges, &target)))?;
+    target.end()
+}
+
 fn play(exchanges: &[Exchange], target: &Target) -> Vec<String> {
     exchanges
         .iter()
         .filter_map(|exchange| {
             let begun = Instant::now();
-            let outcome = exchange.play(target.port, &target.upstream);
+            let outcome = exchange.play(target.port, target.is_fronted, &target.upstream);
             let took = begun.elapsed();
             let slow = (took > Duration::from_secs(5)).then(|| format!("{}: took {took:?}", exchange.name));
             outcome.err().or(slow)

@@ -17,6 +17,8 @@ mod tidy;
 
 // What every request goes through, on a monolith and with workers.
 mod forward;
+// Slow heads, refusals, pipelines and idle connections before Pingora's proxy.
+mod front;
 // What strangers send: nothing that two readers could read in two ways goes on.
 mod hostile;
 // What HTTP/2 demands of a server.
@@ -92,6 +94,7 @@ fn tests() -> Vec<Test> {
         command_line::TESTS,
         servlets::TESTS,
         forward::TESTS,
+        front::TESTS,
         hostile::TESTS,
         http2::TESTS,
         transparency::TESTS,

@@ -1,6 +1,6 @@
 //! Where a body ends: lengths, codings and chunks, each of which two readers could read in two ways.
 
-use super::exchange::Expected::{Bare, Broken, Passed, PassedThenBare, Refused};
+use super::exchange::Expected::{Broken, Early, Passed, PassedThenEarly, Refused};
 use super::exchange::{Exchange, Expected, at_once, cut_off};
 
 /// What must never be seen behind dendron.
@@ -26,27 +26,27 @@ fn lengths() -> Vec<Exchange> {
         length("length in blanks", "\t 5 \t", Passed(POST)),
         length("length with a leading zero", "05", Passed(POST)),
         length("length of one zero and more", "0000000000000000000005", Passed(POST)),
-        length("negative length", "-5", Bare(400)),
-        length("length with a plus", "+5", Bare(400)),
-        length("hexadecimal length", "0x5", Bare(400)),
-        length("length with an exponent", "5e0", Bare(400)),
-        length("length with a fraction", "5.0", Bare(400)),
-        length("length in two words", "5 5", Bare(400)),
-        length("empty length", "", Bare(400)),
-        length("length in letters", "five", Bare(400)),
-        length("length in foreign digits", "٥", Bare(400)),
-        length("length with a parameter", "5;q=1", Bare(400)),
-        length("quoted length", "\"5\"", Bare(400)),
-        length("length over 64 bits", "99999999999999999999", Bare(400)),
+        length("negative length", "-5", Early(400)),
+        length("length with a plus", "+5", Early(400)),
+        length("hexadecimal length", "0x5", Early(400)),
+        length("length with an exponent", "5e0", Early(400)),
+        length("length with a fraction", "5.0", Early(400)),
+        length("length in two words", "5 5", Early(400)),
+        length("empty length", "", Early(400)),
+        length("length in letters", "five", Early(400)),
+        length("length in foreign digits", "٥", Early(400)),
+        length("length with a parameter", "5;q=1", Early(400)),
+        length("quoted length", "\"5\"", Early(400)),
+        length("length over 64 bits", "99999999999999999999", Early(400)),
         length("list of one length", "5, 5", Refused(400)),
-        length("list of two lengths", "5, 6", Bare(400)),
-        length("list with an empty length", "5,", Bare(400)),
+        length("list of two lengths", "5, 6", Early(400)),
+        length("list with an empty length", "5,", Early(400)),
         at_once("same length twice", post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"), Refused(400)),
-        at_once("two lengths", post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello"), Bare(400)),
+        at_once("two lengths", post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello"), Early(400)),
         at_once(
             "two lengths, one of nothing, and a request",
             post(&format!("Content-Length: 0\r\nContent-Length: {}\r\n", SMUGGLED.len()), SMUGGLED),
-            Bare(400),
+            Early(400),
         ),
         cut_off("length that never comes", post("Content-Length: 9223372036854775807\r\n", "hello"), Broken("POST /f")),
         cut_off("body cut short", post("Content-Length: 50\r\n", "hello"), Broken("POST /f")),
@@ -59,7 +59,7 @@ fn lengths() -> Vec<Exchange> {
         at_once(
             "length spelled with an underscore",
             post(&format!("Content_Length: {}\r\n", SMUGGLED.len()), &format!("\0{SMUGGLED}")),
-            PassedThenBare(POST),
+            PassedThenEarly(POST),
         ),
     ]
 }
@@ -75,19 +75,19 @@ fn codings() -> Vec<Exchange> {
         chunked("chunked", "chunked"),
         chunked("chunked in capitals", "CHUNKED"),
         chunked("chunked in blanks", "\tchunked \t"),
-        coding("unknown coding", "xchunked", Bare(400)),
-        coding("chunked is not last", "chunked, identity", Bare(400)),
-        coding("identity", "identity", Bare(400)),
+        coding("unknown coding", "xchunked", Early(400)),
+        coding("chunked is not last", "chunked, identity", Early(400)),
+        coding("identity", "identity", Early(400)),
         coding("coding before chunked", "gzip, chunked", Refused(400)),
         coding("chunked twice in a list", "chunked, chunked", Refused(400)),
         coding("empty coding before chunked", ", chunked", Refused(400)),
-        coding("empty coding after chunked", "chunked,", Bare(400)),
-        coding("chunked with a parameter", "chunked;q=1", Bare(400)),
-        coding("quoted chunked", "\"chunked\"", Bare(400)),
-        coding("chunked in two words", "chun ked", Bare(400)),
-        coding("empty coding", "", Bare(400)),
-        coding("folded coding", "\r\n chunked", Bare(400)),
-        coding("coding behind a vertical tab", "\x0bchunked", Bare(400)),
+        coding("empty coding after chunked", "chunked,", Early(400)),
+        coding("chunked with a parameter", "chunked;q=1", Early(400)),
+        coding("quoted chunked", "\"chunked\"", Early(400)),
+        coding("chunked in two words", "chun ked", Early(400)),
+        coding("empty coding", "", Early(400)),
+        coding("folded coding", "\r\n chunked", Early(400)),
+        coding("coding behind a vertical tab", "\x0bchunked", Early(400)),
         at_once(
             "chunked twice",
             post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
@@ -101,19 +101,19 @@ fn codings() -> Vec<Exchange> {
         at_once(
             "chunked, then identity",
             post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n"),
-            Bare(400),
+            Early(400),
         ),
-        at_once("space before the colon", post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), Bare(400)),
-        at_once("tab before the colon", post("Transfer-Encoding\t: chunked\r\n", "0\r\n\r\n"), Bare(400)),
+        at_once("space before the colon", post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), Early(400)),
+        at_once("tab before the colon", post("Transfer-Encoding\t: chunked\r\n", "0\r\n\r\n"), Early(400)),
         at_once(
             "coding spelled with an underscore",
             post("Transfer_Encoding: chunked\r\n", &format!("0\r\n\r\n{SMUGGLED}")),
-            PassedThenBare(POST),
+            PassedThenEarly(POST),
         ),
         at_once(
             "chunked in HTTP/1.0",
             format!("POST /f HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
-            Bare(400),
+            Early(400),
         ),
     ]
 }
@@ -132,7 +132,7 @@ fn both() -> Vec<Exchange> {
         at_once(
             "length and a hidden coding",
             post(&format!("{length}Transfer-Encoding: xchunked\r\n"), &body),
-            Bare(400),
+            Early(400),
         ),
         at_once(
             "length in small letters and chunked in capitals",
@@ -189,7 +189,11 @@ fn pipelines() -> Vec<Exchange> {
         ),
         at_once("second after no body", post("", second), Passed(TWO)),
         at_once("second after a close", post("Connection: close\r\n", SMUGGLED), Passed(POST)),
-        at_once("garbage after a body", post("Content-Length: 5\r\n", "hello\0\x01\x02\r\n\r\n"), PassedThenBare(POST)),
+        at_once(
+            "garbage after a body",
+            post("Content-Length: 5\r\n", "hello\0\x01\x02\r\n\r\n"),
+            PassedThenEarly(POST),
+        ),
         at_once("second of a refused one", format!("GET /f HTTP/1.1\r\n\r\n{SMUGGLED}"), Refused(400)),
         at_once("second of HTTP/1.0", format!("GET /f HTTP/1.0\r\nHost: a\r\n\r\n{SMUGGLED}"), Passed(&["GET /f"])),
         at_once(

@@ -90,7 +90,7 @@ pub enum AnsweredBy {
     Nobody,
     /// A process of Synapse.
     Synapse,
-    /// Dendron itself, with an error.
+    /// Dendron itself.
     Edge,
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
@@ -24,7 +24,8 @@ use prometheus::{IntCounter, IntGauge};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::Admin;
-use crate::answer::{BodyLimits, Offer};
+use crate::answer::learned::Keeper;
+use crate::answer::{Answers, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
@@ -104,6 +105,7 @@ impl Dendron {
             request_ids: RequestIds::new(run),
             body_limits: body_limits(config),
             client_times: config.client_times,
+            answers: Arc::new(Answers::new(&config.answers, &metrics.answers, Instant::now())),
             metrics,
         };
         Ok(Dendron { parts: Arc::new(parts), runtimes: Runtimes::default() })
@@ -114,12 +116,16 @@ impl Dendron {
         Edge::new(Arc::clone(&self.parts), offer)
     }
 
-    /// What must run beside the proxy: health checks and the resolution of names.
+    /// What must run beside the proxy: health checks, the resolution of names, and what renews the learned answers.
     pub fn background_services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
         let checks = HealthChecks { pools: self.parts.pools.clone() };
         let mut service = background_service("health checks", checks);
         service.threads = Some(1);
-        vec![Box::new(service)]
+        let (answers, pools) = (Arc::clone(&self.parts.answers), self.parts.pools.clone());
+        let keeper = Keeper::new(answers, pools, self.parts.routes.clone());
+        let mut learning = background_service("learned answers", keeper);
+        learning.threads = Some(1);
+        vec![Box::new(service), Box::new(learning)]
     }
 
     /// The processes behind the edge.

@@ -6,27 +6,46 @@
 //! - [`malformed`](mod@malformed): heads that must not go on, whatever they ask for; asked first of all.
 //! - [`private`]: paths that are not offered on the listener.
 //! - [`too_large`]: uploads that are larger than Synapse takes.
+//! - [`learned`]: the near-static answers, which Synapse itself gave before.
+//! - [`missing_token`]: which requests earn the error of those who show no token; what it says is learned, too.
+//! - [`asked`]: what a decision may know of a request. It is not Pingora's, so that others can ask as well.
+//! - [`settings`]: `answers:` in dendron.yaml.
 //!
-//! Not here yet: syncs and the near-static endpoints, which are forwarded.
+//! Not here yet: syncs, which are all forwarded.
 
+pub mod asked;
 pub mod head;
+pub mod learned;
 pub mod login;
 pub mod malformed;
+pub mod missing_token;
 pub mod private;
+pub mod settings;
 pub mod too_large;
 
-use http::HeaderMap;
+use std::time::Instant;
 
-use crate::endpoint::Class;
 use crate::exchange::Ended;
 use crate::reply::Reply;
 
+pub use asked::{Asked, Fields};
 pub use head::{Head, Headers};
+pub use learned::Answers;
 pub use malformed::malformed;
 pub use private::Offer;
+pub use settings::AnswerSettings;
 pub use too_large::BodyLimits;
 
 /// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
-pub fn answer(class: Class, headers: &HeaderMap, offer: Offer, limits: BodyLimits) -> Option<(Reply, Ended)> {
-    private::answer(class, offer).or_else(|| too_large::answer(class, headers, limits))
+pub fn answer<F: Fields>(
+    asked: &Asked<'_, F>,
+    offer: Offer,
+    limits: BodyLimits,
+    answers: &Answers,
+    now: Instant,
+) -> Option<(Reply, Ended)> {
+    let class = asked.endpoint.class;
+    private::answer(class, offer)
+        .or_else(|| too_large::answer(class, asked.fields, limits))
+        .or_else(|| answers.answer(asked, now).map(|reply| (reply, Ended::Complete)))
 }

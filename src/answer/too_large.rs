@@ -9,8 +9,8 @@
 //! the answer. Both belong to `proxy`, which asks [`BodyLimits`].
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue};
 
+use super::Fields;
 use crate::endpoint::Class;
 use crate::exchange::Ended;
 use crate::reply::{Failure, Reply};
@@ -30,18 +30,20 @@ impl BodyLimits {
 }
 
 /// Answers 413 to a request that announces a body over the limit.
-pub fn answer(class: Class, headers: &HeaderMap, limits: BodyLimits) -> Option<(Reply, Ended)> {
-    let bytes = headers.get(CONTENT_LENGTH).and_then(announced)?;
+pub fn answer<F: Fields>(class: Class, fields: &F, limits: BodyLimits) -> Option<(Reply, Ended)> {
+    let bytes = fields.first(&CONTENT_LENGTH).and_then(announced)?;
     limits.exceeded(class, bytes).then(|| (Failure::TooLarge.reply(), Ended::BadRequest))
 }
 
 /// The length that a header names. Whatever is no number is Pingora's to refuse, or Synapse's.
-fn announced(value: &HeaderValue) -> Option<u64> {
-    value.to_str().ok()?.trim().parse().ok()
+fn announced(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
 
     const LIMITS: BodyLimits = BodyLimits { upload_size_max: Some(50 << 20) };

@@ -136,6 +136,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
         client_times: settings.timeouts.client,
         patience: patience(&settings.timeouts.classes),
         trusted_proxies: settings.trusted_proxies.iter().map(|network| network.0).collect(),
+        answers: settings.answers.clone(),
         log: settings.log.clone(),
         threads: settings.threads.map(|threads| threads.0),
         shutdown_grace: settings.shutdown.grace,

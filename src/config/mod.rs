@@ -61,6 +61,7 @@ pub use load::load;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use secret::SecretSource;
 
+use crate::answer::AnswerSettings;
 use crate::endpoint::Class;
 use crate::listener::{ClientTimes, Needs};
 use crate::observe::LogSettings;
@@ -102,6 +103,8 @@ pub struct Config {
     pub patience: BTreeMap<Class, Duration>,
     /// Proxies in front of dendron whose `X-Forwarded-For` is believed. A peer on a unix socket is always believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Which near-static answers dendron gives by itself.
+    pub answers: AnswerSettings,
     /// What is logged.
     pub log: LogSettings,
     /// How many threads serve requests; `None` is one for each CPU core.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::admin::AdminSettings;
+use crate::answer::AnswerSettings;
 use crate::duration;
 use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings};
 use crate::observe::LogSettings;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// How long things may take.
     pub timeouts: TimeoutSettings,
+    /// Which near-static answers dendron gives by itself.
+    pub answers: AnswerSettings,
     /// What is logged, how and where.
     pub log: LogSettings,
     /// How many threads serve requests; one for each CPU core if not given.

@@ -59,6 +59,11 @@ const RETRIES: Row =
     row("dendron_upstream_retries_total", "Requests that were sent on again after a failure.", &["pool"]);
 const IN_FLIGHT: Row =
     row("dendron_in_flight_requests", "Requests being answered by a process right now.", &["pool", "process"]);
+const ANSWERS: Row = row(
+    "dendron_answers_total",
+    "Requests that dendron answered with what Synapse says the same to everybody, by answer.",
+    &["answer"],
+);
 const QUEUED: Row = row(
     "dendron_queued_requests",
     "Requests waiting for a process that has as many in flight as it may have.",
@@ -123,8 +128,9 @@ const START: Row = row("dendron_start_time_seconds", "When dendron started, as a
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 29] = [
+pub const TABLE: [Row; 30] = [
     REQUESTS,
+    ANSWERS,
     DURATION,
     POLL_DURATION,
     CONNECT,
@@ -170,6 +176,8 @@ const CODE_LABELS: usize = CODES.len() + 6;
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
+    /// Answers of dendron's own, by name; whoever gives them counts them.
+    pub answers: IntCounterVec,
     /// `requests` by class, method, code and answerer, filled as they occur.
     requests_by_place: Box<[OnceLock<IntCounter>]>,
     /// Request durations by class; long-polls have a metric of their own.
@@ -247,6 +255,7 @@ impl Metrics {
         makes.gauges(BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Metrics {
             requests: makes.counters(REQUESTS)?,
+            answers: makes.counters(ANSWERS)?,
             requests_by_place: (0..places).map(|_| OnceLock::new()).collect(),
             durations: durations.collect(),
             connect: makes.histogram(CONNECT, &BUCKETS)?,

@@ -30,7 +30,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::answer::{self, BodyLimits, Offer};
+use crate::answer::{self, Answers, Asked, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::endpoint::Endpoints;
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
@@ -63,6 +63,8 @@ pub struct Parts {
     pub body_limits: BodyLimits,
     /// How long clients may take.
     pub client_times: ClientTimes,
+    /// What Synapse says the same to everybody.
+    pub answers: Arc<Answers>,
 }
 
 /// Gives every request a name.
@@ -159,9 +161,16 @@ impl ProxyHttp for Edge {
             // It goes on as HTTP/1.1, where a host that nobody knows is an empty one (RFC 9112, 3.2).
             head.insert_header(http::header::HOST, "")?;
         }
-        let class = context.exchange.endpoint.class;
-        let headers = &session.req_header().headers;
-        let Some((reply, ended)) = answer::answer(class, headers, self.offer, self.parts.body_limits) else {
+        let head = session.req_header();
+        let asked = Asked {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            fields: &head.headers,
+            endpoint: context.exchange.endpoint,
+        };
+        let (limits, answers) = (self.parts.body_limits, &*self.parts.answers);
+        let Some((reply, ended)) = answer::answer(&asked, self.offer, limits, answers, Instant::now()) else {
             return Ok(false);
         };
         context.exchange.ended = ended;
@@ -313,7 +322,7 @@ async fn send(session: &mut Session, context: &mut Context, reply: Reply) -> Res
     let is_head = session.req_header().method == http::Method::HEAD;
     let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
     for (name, value) in reply.headers {
-        response.insert_header(name, value)?;
+        response.append_header(name, value)?;
     }
     response.insert_header(http::header::CONTENT_LENGTH, reply.body.len())?;
     let is_bodiless = is_head || reply.body.is_empty();

@@ -20,7 +20,8 @@ const REFERENCE: &str = include_str!("../../../conf/dendron.yaml");
 const EXAMPLE: &str = "# example";
 
 /// The sections whose keys are the administrator's own words.
-const FREE_SECTIONS: [&str; 3] = ["pools", "timeouts.classes", "supervise.processes[1].environment"];
+const FREE_SECTIONS: [&str; 4] =
+    ["pools", "timeouts.classes", "answers.well_known_support", "supervise.processes[1].environment"];
 
 /// A line of the reference without the `#` before its key; `None` for prose.
 fn key_line(line: &str) -> Option<String> {

@@ -1,0 +1,66 @@
+//! The near-static answers: what Synapse says the same to everybody is learned from Synapse itself, kept fresh in the
+//! background, and given again word for word, also while Synapse is down.
+//!
+//! - `item`: which answers these are, and how each is asked for.
+//! - `wanted`: which of them a request asks for.
+//! - [`document`]: one learned answer.
+//! - [`shelf`]: all of them: what is fresh, what is due, what is dropped.
+//! - [`keeper`]: the background task that asks.
+//! - `written`: documents of dendron.yaml in the place of learned ones.
+//!
+//! Not here: anything that differs from user to user, and any text of Synapse's: what was not learned is forwarded.
+
+pub mod document;
+mod item;
+pub mod keeper;
+pub mod shelf;
+mod wanted;
+mod written;
+
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::AnswerSettings;
+use super::asked::{Asked, Fields};
+use super::missing_token;
+use crate::reply::Reply;
+
+pub use document::Document;
+pub use item::Item;
+pub use keeper::Keeper;
+pub use shelf::Shelf;
+use written::Written;
+
+/// What requests are answered from.
+pub struct Answers {
+    shelf: ArcSwap<Shelf>,
+    written: Written,
+    /// How often each item was given, in the order of [`Item::ALL`].
+    counts: [IntCounter; Item::ALL.len()],
+}
+
+impl Answers {
+    /// Nothing is learned yet. `counts` is by the name of the answer.
+    pub fn new(settings: &AnswerSettings, counts: &IntCounterVec, now: Instant) -> Self {
+        let shelf = Shelf::new(|item| settings.learns(item), settings.age_max, now);
+        let counter = |name: &str| counts.with_label_values(&[name]);
+        Answers {
+            shelf: ArcSwap::from_pointee(shelf),
+            written: Written::new(settings, counter),
+            counts: Item::ALL.map(|item| counter(item.name())),
+        }
+    }
+
+    /// Answers a request, if its answer is known.
+    pub fn answer<F: Fields>(&self, asked: &Asked<'_, F>, now: Instant) -> Option<Reply> {
+        if let Some(reply) = self.written.answer(asked) {
+            return Some(reply);
+        }
+        let item = wanted::wanted(asked).or_else(|| missing_token::wanted(asked))?;
+        let reply = self.shelf.load().reply(item, now)?;
+        self.counts[item.index()].inc();
+        Some(reply)
+    }
+}

@@ -266,13 +266,13 @@ fn private_paths_are_not_offered(stacks: &Stacks) -> Result<(), Failed> {
 
 fn unix_socket_listener_serves(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
-        let request = b"GET /_matrix/client/versions?unix HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n\r\n";
+        let request = b"GET /_matrix/client/v3/password_policy?unix HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n\r\n";
         let answer = raw_unix(&stack.edge_socket(), request, SOON)?;
         ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         // Whoever may open the socket is a proxy whose word is taken.
         eventually(SOON, || {
             let log = stack.synapse_log("main")?;
-            let line = log.lines().find(|line| line.contains("versions?unix") && line.contains("192.0.2.7"));
+            let line = log.lines().find(|line| line.contains("password_policy?unix") && line.contains("192.0.2.7"));
             if line.is_some() { Ok(()) } else { fail!("Synapse was not told the client's address") }
         })
     })

@@ -27,6 +27,10 @@ mod http2;
 mod transparency;
 // Logins, whoever answers them.
 mod login;
+// The near-static answers, without Synapse.
+mod learned;
+// The error of those who show no token, at every endpoint.
+mod missing_token;
 // Which process served a request, by Synapse's own account.
 mod who_served;
 // What is read of Synapse's database.
@@ -99,6 +103,8 @@ fn tests() -> Vec<Test> {
         http2::TESTS,
         transparency::TESTS,
         login::TESTS,
+        learned::TESTS,
+        missing_token::TESTS,
         who_served::TESTS,
         database::TESTS,
         devices::TESTS,

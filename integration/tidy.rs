@@ -37,6 +37,7 @@ const FROM_THE_GROUND: [&str; 23] = [
     "upstream",
     "database",
     "synapse",
+    "token",
     "answer",
     "listener",
     "supervise",

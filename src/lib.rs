@@ -54,6 +54,8 @@ pub mod listener;
 
 pub mod answer;
 
+pub mod token;
+
 pub mod synapse;
 
 pub mod database;

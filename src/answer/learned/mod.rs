@@ -20,6 +20,8 @@ mod written;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::StatusCode;
 use prometheus::{IntCounter, IntCounterVec};
 
 use super::AnswerSettings;
@@ -37,18 +39,23 @@ use written::Written;
 pub struct Answers {
     shelf: ArcSwap<Shelf>,
     written: Written,
+    /// Which items are given to those who ask, in the order of [`Item::ALL`].
+    given: [bool; Item::ALL.len()],
     /// How often each item was given, in the order of [`Item::ALL`].
     counts: [IntCounter; Item::ALL.len()],
 }
 
 impl Answers {
-    /// Nothing is learned yet. `counts` is by the name of the answer.
-    pub fn new(settings: &AnswerSettings, counts: &IntCounterVec, now: Instant) -> Self {
-        let shelf = Shelf::new(|item| settings.learns(item), settings.age_max, now);
+    /// Nothing is learned yet. `counts` is by the name of the answer. Logins need the client's well-known document,
+    /// perhaps, also where it is not given to those who ask for it.
+    pub fn new(settings: &AnswerSettings, logins_need_it: bool, counts: &IntCounterVec, now: Instant) -> Self {
+        let wanted = |item| settings.learns(item) || logins_need_it && item == Item::WellKnownClient;
+        let shelf = Shelf::new(wanted, settings.age_max, now);
         let counter = |name: &str| counts.with_label_values(&[name]);
         Answers {
             shelf: ArcSwap::from_pointee(shelf),
             written: Written::new(settings, counter),
+            given: Item::ALL.map(|item| settings.learns(item)),
             counts: Item::ALL.map(|item| counter(item.name())),
         }
     }
@@ -59,8 +66,14 @@ impl Answers {
             return Some(reply);
         }
         let item = wanted::wanted(asked).or_else(|| missing_token::wanted(asked))?;
-        let reply = self.shelf.load().reply(item, now)?;
+        let reply = self.shelf.load().reply(item, now).filter(|_| self.given[item.index()])?;
         self.counts[item.index()].inc();
         Some(reply)
+    }
+
+    /// What Synapse's `/.well-known/matrix/client` says, if it is known.
+    pub fn well_known_client(&self, now: Instant) -> Option<Bytes> {
+        let reply = self.shelf.load().reply(Item::WellKnownClient, now)?;
+        (reply.status == StatusCode::OK).then_some(reply.body)
     }
 }

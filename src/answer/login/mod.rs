@@ -7,6 +7,7 @@
 //! - [`neighbours`]: the users' database, and the write;
 //! - [`password`] and [`hashing`]: the comparison, and the threads that do it;
 //! - [`reply`]: the answers, in Synapse's bytes;
+//! - [`desk`]: all of it together, as the server has it;
 //! - [`reasons`]: why a login is forwarded instead, for a deployment or for one request;
 //! - [`settings`]: `login` in dendron.yaml.
 //!
@@ -15,6 +16,7 @@
 //! In one thing this is better than Synapse: whoever is unknown takes as long to refuse as a wrong password, so that
 //! the time does not tell who exists.
 
+pub mod desk;
 pub mod hashing;
 pub mod identifier;
 pub mod limits;
@@ -29,6 +31,8 @@ pub mod settings;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
+
 use crate::database::{Unavailable, User};
 use crate::reply::Reply;
 use crate::secret::Secret;
@@ -36,7 +40,7 @@ use crate::synapse::{DeviceRequest, RegisterError};
 use hashing::{Hashing, Unchecked};
 use identifier::Identifier;
 use limits::{Count, Key, Limited, Limits};
-use neighbours::{Devices, Users};
+use neighbours::{Devices, Neighbours, Registered, Users, WellKnown};
 use password::{Prepared, StoredHash};
 use reasons::{Policy, Reason};
 use reply::{LIMITED_PAUSE, Refusal, Success};
@@ -58,6 +62,7 @@ pub struct Logins<U, D> {
     hashing: Hashing,
     users: U,
     devices: D,
+    well_known: WellKnown,
     decoy: StoredHash,
     clock: Clock,
 }
@@ -91,10 +96,11 @@ const DEVICE_ID_CHARACTERS_MAX: usize = 512;
 // === impl Logins ===
 
 impl<U: Users, D: Devices> Logins<U, D> {
-    /// Logins under this policy.
-    pub fn new(policy: Policy, limits: Limits, hashing: Hashing, users: U, devices: D, clock: Clock) -> Self {
-        let decoy = StoredHash::decoy(policy.bcrypt_rounds);
-        Logins { policy, limits, hashing, users, devices, decoy, clock }
+    /// Logins under this policy, with what they need of others.
+    pub fn new(policy: Policy, hashing: Hashing, neighbours: Neighbours<U, D>, clock: Clock) -> Self {
+        let Neighbours { users, devices, well_known } = neighbours;
+        let (limits, decoy) = (Limits::new(policy.limits), StoredHash::decoy(policy.bcrypt_rounds));
+        Logins { policy, limits, hashing, users, devices, well_known, decoy, clock }
     }
 
     /// Answers a login whose body was read, from a client at this address.
@@ -121,6 +127,11 @@ impl<U: Users, D: Devices> Logins<U, D> {
         }
     }
 
+    /// Whether all is known that a success says.
+    pub fn knows_well_known(&self) -> bool {
+        self.well_known().is_ok()
+    }
+
     /// The threads that check passwords, for metrics.
     pub fn hashing(&self) -> &Hashing {
         &self.hashing
@@ -142,13 +153,23 @@ impl<U: Users, D: Devices> Logins<U, D> {
             Outcome::Refuse(refusal) => return Err(Stop::Refuse(refusal)),
             Outcome::Decline(reason) => return Err(Stop::Forward(reason)),
         };
+        let well_known = self.well_known()?;
         let password = attempt.password.prepare(&self.policy.pepper).ok_or(Stop::Forward(Reason::NewCharacters))?;
         let (user_id, password) = self.user_id(&attempt.identifier, password).await?;
         self.ask(Key::FailedUser(&user_id), Count::No)?;
         let user = self.authenticate(&user_id, password).await?;
         self.ask(Key::Account(&user.id), Count::Yes)?;
         admit(&user, &attempt)?;
-        self.register(&user, &attempt).await
+        self.register(&user, &attempt, client, well_known.as_deref()).await
+    }
+
+    /// What a success says of the server's addresses. It is asked before anything is written.
+    fn well_known(&self) -> Result<Option<String>, Stop> {
+        if !self.policy.gives_well_known {
+            return Ok(None);
+        }
+        let learned = (self.well_known)().and_then(|body| String::from_utf8(body.into()).ok());
+        learned.map(Some).ok_or(Stop::Forward(Reason::WellKnownUnknown))
     }
 
     /// The user id that the identifier means. Whoever has an e-mail address that nobody has fails here, and as slowly.
@@ -181,14 +202,23 @@ impl<U: Users, D: Devices> Logins<U, D> {
     }
 
     /// Device and tokens, made by Synapse.
-    async fn register(&self, user: &User, attempt: &Attempt) -> Result<Reply, Stop> {
+    async fn register(
+        &self,
+        user: &User,
+        attempt: &Attempt,
+        client: Option<IpAddr>,
+        well_known: Option<&str>,
+    ) -> Result<Reply, Stop> {
         let request = DeviceRequest {
             user_id: &user.id,
             device_id: attempt.device_id.as_deref(),
             initial_display_name: attempt.display_name.as_deref(),
             should_issue_refresh_token: attempt.refresh_token && self.policy.refresh_tokens,
         };
-        let device = self.devices.register(request).await?;
+        let device = match self.devices.register(request, client).await? {
+            Registered::Device(device) => device,
+            Registered::Answer(body) => return Ok(reply::relayed(StatusCode::OK, body)),
+        };
         let now = (self.clock)().unix_ms;
         let until = device.valid_until_ms.map(|until| i64::try_from(until).unwrap_or(i64::MAX));
         let success = Success {
@@ -198,7 +228,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
             device_id: &device.device_id,
             expires_in_ms: until.map(|until| until.saturating_sub(now)),
             refresh_token: device.refresh_token.as_ref().map(Secret::expose),
-            well_known: self.policy.well_known.as_deref(),
+            well_known,
         };
         Ok(success.reply())
     }

@@ -2,10 +2,19 @@
 //!
 //! These are interfaces, so that the order of a login's steps can be tested without a database and without a Synapse.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
+use crate::client_address;
 use crate::database::{Database, Unavailable, User};
-use crate::synapse::{self, Device, DeviceRequest, RegisterError};
+use crate::route::rules::MAIN;
+use crate::synapse::{self, Device, DeviceRequest, JwtLogin, RegisterError};
+use crate::upstream::{Backend, Pools, Tried};
 
 /// The users of the homeserver.
 pub trait Users: Send + Sync {
@@ -21,11 +30,54 @@ pub trait Users: Send + Sync {
     ) -> impl Future<Output = Result<Option<String>, Unavailable>> + Send;
 }
 
-/// The write half of a login: Synapse's main process makes device and tokens.
+/// The write half of a login: Synapse makes device and tokens.
 pub trait Devices: Send + Sync {
-    /// Makes a device, or finds it, and tokens for it.
-    fn register(&self, request: DeviceRequest<'_>) -> impl Future<Output = Result<Device, RegisterError>> + Send;
+    /// Makes a device, or finds it, and tokens for it. `client` is where the login comes from.
+    fn register(
+        &self,
+        request: DeviceRequest<'_>,
+        client: Option<IpAddr>,
+    ) -> impl Future<Output = Result<Registered, RegisterError>> + Send;
 }
+
+/// What the write half came to.
+pub enum Registered {
+    /// A device and its tokens.
+    Device(Device),
+    /// The body of Synapse's own answer to the login, which is the client's.
+    Answer(Bytes),
+}
+
+/// What `GET /.well-known/matrix/client` says: JSON, verbatim; `None` while that is not known.
+pub type WellKnown = Box<dyn Fn() -> Option<Bytes> + Send + Sync>;
+
+/// All that logins ask.
+pub struct Neighbours<U, D> {
+    /// The users of the homeserver.
+    pub users: U,
+    /// The write half.
+    pub devices: D,
+    /// What a success says of the server's addresses.
+    pub well_known: WellKnown,
+}
+
+/// Who does the write half.
+pub enum Writer {
+    /// The main process, as it does for Synapse's own workers.
+    Replication(Arc<synapse::Devices>),
+    /// `POST /login` at the main process, with signed tokens.
+    Jwt {
+        /// Signs them.
+        login: JwtLogin,
+        /// Among which the main process is.
+        pools: Pools,
+    },
+}
+
+/// Whose address Synapse counts a login by.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static(client_address::X_FORWARDED_FOR);
+/// How long the main process may be silent when it is asked to log somebody in.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Users for Arc<Database> {
     async fn user(&self, user_id: &str) -> Result<Option<User>, Unavailable> {
@@ -37,8 +89,22 @@ impl Users for Arc<Database> {
     }
 }
 
-impl Devices for Arc<synapse::Devices> {
-    async fn register(&self, request: DeviceRequest<'_>) -> Result<Device, RegisterError> {
-        synapse::Devices::register(self, &request).await
+impl Devices for Writer {
+    async fn register(&self, request: DeviceRequest<'_>, client: Option<IpAddr>) -> Result<Registered, RegisterError> {
+        let (login, pools) = match self {
+            Writer::Replication(devices) => return devices.register(&request).await.map(Registered::Device),
+            Writer::Jwt { login, pools } => (login, pools),
+        };
+        let peer = main(pools).and_then(|main| main.peer(PATIENCE));
+        let peer = peer.ok_or_else(|| RegisterError::NotReached("the main process is not in service".to_owned()))?;
+        let forwarded_for = client.and_then(|client| HeaderValue::try_from(client.to_string()).ok());
+        let headers: HeaderMap = forwarded_for.map(|client| (X_FORWARDED_FOR, client)).into_iter().collect();
+        let answer = login.log_in(&peer, &request, &headers, SystemTime::now()).await?;
+        Ok(Registered::Answer(answer.body))
     }
+}
+
+fn main(pools: &Pools) -> Option<Arc<Backend>> {
+    let pool = pools.all().iter().find(|pool| &**pool.name() == MAIN)?;
+    pool.choose(None, &Tried::default(), Instant::now())
 }

@@ -10,6 +10,8 @@ use super::password::Pepper;
 /// Why the edge does not answer a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
+    /// None of Synapse's files is read.
+    SynapseUnknown,
     /// The administrator switched logins at the edge off.
     SwitchedOff,
     /// The Matrix Authentication Service does the logins (`config/mas.py`).
@@ -30,6 +32,9 @@ pub enum Reason {
     UnusableLimits,
     /// The server's name cannot be part of a user id.
     UnusableServerName,
+    /// The body is not read here: its length is not announced, or is more than the edge can send on; or it comes in parts,
+    /// or only if it is asked for.
+    Unread,
     /// The body is JSON that Python might read in another way than we do.
     DoubtfulJson,
     /// A login of another type than `m.login.password`.
@@ -56,6 +61,8 @@ pub enum Reason {
     ForeignHash,
     /// The account may be waiting for approval.
     NotApproved,
+    /// What the answer says of the server's addresses is not learned yet.
+    WellKnownUnknown,
     /// The database cannot be asked, or its schema is not known.
     DatabaseUnavailable,
     /// The threads that check passwords have stopped.
@@ -95,8 +102,8 @@ pub struct Facts {
     pub bcrypt_rounds: u32,
     /// The limits of `rc_login`.
     pub limits: Rules,
-    /// What Synapse answers to `GET /.well-known/matrix/client`, if `public_baseurl` is written out: JSON, verbatim.
-    pub well_known: Option<String>,
+    /// Whether an answer carries what `GET /.well-known/matrix/client` says: if `public_baseurl` is written out.
+    pub gives_well_known: bool,
 }
 
 /// What answering logins needs to know, once nothing speaks against it.
@@ -112,15 +119,16 @@ pub struct Policy {
     pub bcrypt_rounds: u32,
     /// The limits of `rc_login`.
     pub limits: Rules,
-    /// What a successful answer carries as `well_known`: JSON, verbatim.
-    pub well_known: Option<String>,
+    /// Whether a successful answer carries what `GET /.well-known/matrix/client` says.
+    pub gives_well_known: bool,
 }
 
 // === impl Reason ===
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 27] = [
+    pub const ALL: [Reason; 30] = [
+        Reason::SynapseUnknown,
         Reason::SwitchedOff,
         Reason::DelegatedAuth,
         Reason::PasswordLoginOff,
@@ -131,6 +139,7 @@ impl Reason {
         Reason::NoWriter,
         Reason::UnusableLimits,
         Reason::UnusableServerName,
+        Reason::Unread,
         Reason::DoubtfulJson,
         Reason::OtherType,
         Reason::ApplicationService,
@@ -144,6 +153,7 @@ impl Reason {
         Reason::NewCharacters,
         Reason::ForeignHash,
         Reason::NotApproved,
+        Reason::WellKnownUnknown,
         Reason::DatabaseUnavailable,
         Reason::HashingStopped,
         Reason::WriterNotReached,
@@ -153,6 +163,7 @@ impl Reason {
     /// Its name in metrics and in what `dendron check` prints. It does not change.
     pub const fn name(self) -> &'static str {
         match self {
+            Reason::SynapseUnknown => "synapse_unknown",
             Reason::SwitchedOff => "switched_off",
             Reason::DelegatedAuth => "delegated_auth",
             Reason::PasswordLoginOff => "password_login_off",
@@ -163,6 +174,7 @@ impl Reason {
             Reason::NoWriter => "no_writer",
             Reason::UnusableLimits => "unusable_limits",
             Reason::UnusableServerName => "unusable_server_name",
+            Reason::Unread => "unread",
             Reason::DoubtfulJson => "doubtful_json",
             Reason::OtherType => "other_type",
             Reason::ApplicationService => "application_service",
@@ -176,10 +188,31 @@ impl Reason {
             Reason::NewCharacters => "new_characters",
             Reason::ForeignHash => "foreign_hash",
             Reason::NotApproved => "not_approved",
+            Reason::WellKnownUnknown => "well_known_unknown",
             Reason::DatabaseUnavailable => "database_unavailable",
             Reason::HashingStopped => "hashing_stopped",
             Reason::WriterNotReached => "writer_not_reached",
             Reason::WriterUnusable => "writer_unusable",
+        }
+    }
+
+    /// What an administrator is told of it, where it concerns all logins.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Reason::SynapseUnknown => "Synapse's files are not read (synapse.config)",
+            Reason::SwitchedOff => "login.enabled is off",
+            Reason::DelegatedAuth => "the Matrix Authentication Service does the logins",
+            Reason::PasswordLoginOff => "password_config.enabled is off",
+            Reason::LocalDatabaseOff => "password_config.localdb_enabled is off",
+            Reason::Modules => "modules, password providers, LDAP or a spam checker may change what a login means",
+            Reason::ApprovalRequired => "new accounts wait for approval",
+            Reason::NoPostgres => "the database is not PostgreSQL",
+            Reason::NoWriter => {
+                "the main process has no listener with the resource replication, and jwt_config is not on with HS256"
+            }
+            Reason::UnusableLimits => "a limit of rc_login is zero or negative",
+            Reason::UnusableServerName => "server_name is not usable",
+            _ => "it depends on the request",
         }
     }
 }
@@ -219,7 +252,7 @@ impl Policy {
             pepper: facts.pepper,
             bcrypt_rounds: facts.bcrypt_rounds,
             limits: facts.limits,
-            well_known: facts.well_known,
+            gives_well_known: facts.gives_well_known,
         })
     }
 }
@@ -246,7 +279,7 @@ pub(super) mod tests {
             pepper: Pepper::default(),
             bcrypt_rounds: 4,
             limits: Rules::default(),
-            well_known: None,
+            gives_well_known: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `login` in dendron.yaml.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -18,6 +19,18 @@ pub struct LoginSettings {
     pub queue: NonZeroUsize,
     /// Where the limits are kept.
     pub limits: Store,
+    /// As whom the users' database is read; as Synapse if not given.
+    pub database_role: Option<DatabaseRole>,
+}
+
+/// A role of dendron's own in Synapse's database.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseRole {
+    /// Its name.
+    pub user: String,
+    /// The file that its password is in, if it needs one.
+    pub password_path: Option<PathBuf>,
 }
 
 /// Sixteen seconds of work for one thread, at Synapse's usual cost.
@@ -25,7 +38,7 @@ const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 impl Default for LoginSettings {
     fn default() -> Self {
-        LoginSettings { enabled: true, threads: None, queue: QUEUE, limits: Store::default() }
+        LoginSettings { enabled: true, threads: None, queue: QUEUE, limits: Store::default(), database_role: None }
     }
 }
 

@@ -42,9 +42,9 @@ impl Users for Arc<World> {
 }
 
 impl Devices for Arc<World> {
-    async fn register(&self, request: DeviceRequest<'_>) -> Result<Device, RegisterError> {
+    async fn register(&self, request: DeviceRequest<'_>, _: Option<IpAddr>) -> Result<Registered, RegisterError> {
         self.writes.lock().unwrap().push(format!("{request:?}"));
-        (self.registered)()
+        (self.registered)().map(Registered::Device)
     }
 }
 
@@ -104,7 +104,9 @@ fn server(world: World, rules: Rules) -> Server {
         Now { instant: start, seconds: passed as f64 / 1000.0, unix_ms: UNIX_MS + passed }
     });
     let world = Arc::new(world);
-    let logins = Logins::new(policy, Limits::new(rules), hashing, Arc::clone(&world), Arc::clone(&world), clock);
+    let neighbours =
+        Neighbours { users: Arc::clone(&world), devices: Arc::clone(&world), well_known: Box::new(|| None) };
+    let logins = Logins::new(policy, hashing, neighbours, clock);
     Server { logins, world, milliseconds }
 }
 
@@ -227,14 +229,14 @@ async fn what_synapse_does_not_do_is_relayed_or_forwarded() {
     let table: [(Fails, &str); 4] = [
         (
             || RegisterError::Refused {
-                status: http::StatusCode::BAD_REQUEST,
+                status: StatusCode::BAD_REQUEST,
                 body: Bytes::from_static(br#"{"errcode":"M_TOO_LARGE"}"#),
             },
             "400 M_TOO_LARGE",
         ),
         (|| RegisterError::Lost(AskError::Silent), "502 M_UNKNOWN"),
         (|| RegisterError::NotReached("down".into()), "writer_not_reached"),
-        (|| RegisterError::Unusable { status: http::StatusCode::OK }, "writer_unusable"),
+        (|| RegisterError::Unusable { status: StatusCode::OK }, "writer_unusable"),
     ];
     for (error, expected) in table {
         let server = server(World { registered: Box::new(move || Err(error())), ..world() }, Rules::default());

@@ -59,8 +59,12 @@ pub struct Homeserver {
     pub replication_secret: Option<SecretSource>,
     /// Where homeserver.yaml tells the workers to go into the background, if it does; their own files may say otherwise.
     pub workers_daemonize: Option<Place>,
-    /// Whether modules or password providers are loaded, which may change what logins mean.
+    /// Whether modules, password providers, LDAP or a spam checker are loaded, which may change what logins mean.
     pub has_modules: bool,
+    /// Whether new accounts wait for approval (MSC3866).
+    pub approval_required: bool,
+    /// Whether refresh tokens are given to those who ask for them.
+    pub refresh_tokens: bool,
 }
 
 /// One process of Synapse's.

@@ -86,7 +86,13 @@ pub(super) fn homeserver(
         redis: raw.redis.enabled.then(|| redis(raw.redis, |path| resolve("redis", path))),
         instance_map: instance_map(raw.instance_map, merged, problems),
         workers_daemonize: true_at(&merged.value, "worker_daemonize", merged),
-        has_modules: !raw.modules.is_empty() || !raw.password_providers.is_empty(),
+        has_modules: !raw.modules.is_empty()
+            || !raw.password_providers.is_empty()
+            || raw.ldap_config.get("enabled").is_some_and(python_truth)
+            || python_truth(&raw.spam_checker),
+        approval_required: approval_required(&raw.experimental_features),
+        // Only a null that is written out turns them off (`config/registration.py`).
+        refresh_tokens: merged.value.get("refreshable_access_token_lifetime").is_none_or(|value| !value.is_null()),
     })
 }
 
@@ -268,6 +274,11 @@ fn login_limits(raw: &RawLimits) -> LoginLimits {
         account: limit(&raw.account, 0.003, 5.0),
         failed_attempts: limit(&raw.failed_attempts, 0.17, 3.0),
     }
+}
+
+/// Whether new accounts wait for approval (`config/experimental.py`).
+fn approval_required(experimental: &RawExperimental) -> bool {
+    experimental.msc3866.enabled && experimental.msc3866.require_approval_for_new_accounts
 }
 
 fn delegated_auth(mas: &RawMas, experimental: &RawExperimental) -> Option<DelegatedAuth> {

@@ -40,6 +40,8 @@ pub(super) struct Raw {
     pub(super) worker_replication_secret_path: Option<PathBuf>,
     pub(super) modules: Vec<IgnoredAny>,
     pub(super) password_providers: Vec<IgnoredAny>,
+    pub(super) ldap_config: Value,
+    pub(super) spam_checker: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -130,12 +132,20 @@ pub(super) struct RawMas {
 #[serde(default)]
 pub(super) struct RawExperimental {
     pub(super) msc3861: RawMsc3861,
+    pub(super) msc3866: RawMsc3866,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RawMsc3861 {
     pub(super) enabled: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawMsc3866 {
+    pub(super) enabled: bool,
+    pub(super) require_approval_for_new_accounts: bool,
 }
 
 /// Reads a [`Switch`] whose special word is this one.

@@ -95,6 +95,7 @@ fn make_absolute(settings: &mut Settings, folder: &Path) {
         join(&mut certificate.certificate);
         join(&mut certificate.key);
     }
+    settings.login.database_role.iter_mut().filter_map(|role| role.password_path.as_mut()).for_each(join);
     if let Target::File(path) = &mut settings.log.access {
         join(path);
     }
@@ -138,6 +139,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
         trusted_proxies: settings.trusted_proxies.iter().map(|network| network.0).collect(),
         answers: settings.answers.clone(),
         log: settings.log.clone(),
+        login: settings.login.clone(),
         threads: settings.threads.map(|threads| threads.0),
         shutdown_grace: settings.shutdown.grace,
         supervise,

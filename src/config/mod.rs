@@ -11,6 +11,7 @@
 //! - `synapse_file`, `homeserver_keys`, `homeserver_file`, `listener`, `worker`: Synapse's files → the facts of
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
+//! - [`login`]: whether logins are answered, and with what.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
 //! - `check`, `times`, `unit`, `files`, `descriptors`: what does not fit together, times that would cut what is promised
 //!   (systemd's among them), which files cannot be read, and whether enough can be open.
@@ -30,6 +31,7 @@ mod homeserver_keys;
 mod key_path;
 mod listener;
 mod load;
+pub mod login;
 mod nearest;
 mod pools;
 mod problem;
@@ -62,6 +64,7 @@ pub use problem::{Place, Problem, Problems, Severity};
 pub use secret::SecretSource;
 
 use crate::answer::AnswerSettings;
+use crate::answer::login::settings::LoginSettings;
 use crate::endpoint::Class;
 use crate::listener::{ClientTimes, Needs};
 use crate::observe::LogSettings;
@@ -107,6 +110,8 @@ pub struct Config {
     pub answers: AnswerSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// How logins are answered.
+    pub login: LoginSettings,
     /// How many threads serve requests; `None` is one for each CPU core.
     pub threads: Option<usize>,
     /// How long requests that are under way may take to end when dendron stops.

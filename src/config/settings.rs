@@ -15,6 +15,7 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use crate::admin::AdminSettings;
 use crate::answer::AnswerSettings;
+use crate::answer::login::settings::LoginSettings;
 use crate::duration;
 use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings};
 use crate::observe::LogSettings;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub answers: AnswerSettings,
     /// What is logged, how and where.
     pub log: LogSettings,
+    /// How logins with a password are answered.
+    pub login: LoginSettings,
     /// How many threads serve requests; one for each CPU core if not given.
     pub threads: Option<Threads>,
     /// How dendron stops.

@@ -6,6 +6,7 @@
 
 mod bad;
 mod good;
+mod login;
 mod reference;
 
 use std::path::Path;

@@ -138,6 +138,8 @@ pub struct Exchange {
     pub answered_by: AnsweredBy,
     /// Why it ended.
     pub ended: Ended,
+    /// Why dendron forwarded what it answers elsewhere, in a word.
+    pub declined: Option<&'static str>,
 }
 
 impl Exchange {
@@ -159,6 +161,7 @@ impl Exchange {
             bytes_out: 0,
             answered_by: AnsweredBy::default(),
             ended: Ended::default(),
+            declined: None,
         }
     }
 }

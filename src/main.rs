@@ -56,12 +56,17 @@ fn routes(arguments: RoutesArguments) -> Result<(), String> {
     Ok(())
 }
 
-/// What a good configuration amounts to, in two lines.
+/// What a good configuration amounts to, in three lines.
 fn summary(config: &Config) -> String {
     let server = config.homeserver.as_ref().map_or("a homeserver", |homeserver| &homeserver.server_name);
     let pools = config.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.backends.len()));
     let pools: Vec<String> = pools.collect();
-    format!("The configuration for {server} is good.\nPools and their processes: {}.\n", pools.join(", "))
+    let pools = pools.join(", ");
+    let logins = match config::login::login(config, |name| std::env::var(name).ok()) {
+        Ok(plan) => format!("answered here; device and tokens by {}", plan.writer),
+        Err(forwarded) => format!("forwarded, because {forwarded}"),
+    };
+    format!("The configuration for {server} is good.\nPools and their processes: {pools}.\nLogins: {logins}.\n")
 }
 
 /// Prints to standard output. Whoever reads it may have gone (`| head`), which is no failure.

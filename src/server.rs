@@ -4,6 +4,8 @@
 //! - [`Dendron`]: the built parts. Somebody else's Pingora server can take its proxy and its background services.
 //! - [`run`]: dendron as a program: listeners, admin, supervised processes, signals.
 
+mod logins;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZero;
@@ -25,6 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::Admin;
 use crate::answer::learned::Keeper;
+use crate::answer::login::desk::Desk;
 use crate::answer::{Answers, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::config::Config;
@@ -64,8 +67,8 @@ pub enum StartError {
     /// The access log cannot be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
-    /// The server's thread cannot be started.
-    #[error("cannot start the server's thread: {0}")]
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     /// Synapse's processes cannot be started.
     #[error("cannot start Synapse: {0}")]
@@ -91,9 +94,12 @@ impl Dendron {
     /// [`StartError`] when a part cannot be built.
     pub fn build(config: &Config) -> Result<Self, StartError> {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = Instant::now();
         let metrics = Arc::new(Metrics::new(i64::try_from(started.as_secs()).unwrap_or_default())?);
         let (pools, routes) = pools_and_routes(config)?;
         let access_log = AccessLog::open(&config.log.access, config.log.format, metrics.access_log_dropped.clone());
+        let answers = Arc::new(Answers::new(&config.answers, logins::need_well_known(config), &metrics.answers, now));
+        let logins = Arc::new(logins::desk(config, &pools, &answers)?);
         // The low bits of the start's nanoseconds tell this run's request ids from another's.
         let run = started.subsec_nanos() ^ std::process::id().rotate_left(16);
         let parts = Parts {
@@ -104,8 +110,9 @@ impl Dendron {
             access_log: access_log.map_err(StartError::AccessLog)?,
             request_ids: RequestIds::new(run),
             body_limits: body_limits(config),
+            logins,
             client_times: config.client_times,
-            answers: Arc::new(Answers::new(&config.answers, &metrics.answers, Instant::now())),
+            answers,
             metrics,
         };
         Ok(Dendron { parts: Arc::new(parts), runtimes: Runtimes::default() })
@@ -125,12 +132,19 @@ impl Dendron {
         let keeper = Keeper::new(answers, pools, self.parts.routes.clone());
         let mut learning = background_service("learned answers", keeper);
         learning.threads = Some(1);
-        vec![Box::new(service), Box::new(learning)]
+        let mut upkeep = background_service("logins", logins::Upkeep { logins: Arc::clone(&self.parts.logins) });
+        upkeep.threads = Some(1);
+        vec![Box::new(service), Box::new(learning), Box::new(upkeep)]
     }
 
     /// The processes behind the edge.
     pub fn pools(&self) -> &Pools {
         &self.parts.pools
+    }
+
+    /// What becomes of logins.
+    pub fn logins(&self) -> Arc<Desk> {
+        Arc::clone(&self.parts.logins)
     }
 
     /// The metrics.
@@ -346,6 +360,7 @@ fn admin_service(
         metrics: Arc::clone(dendron.metrics()),
         supervisor,
         runtimes: dendron.runtimes.clone(),
+        logins: dendron.logins(),
         certificates: certificates.clone(),
         server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),
         started: SystemTime::now(),

@@ -23,6 +23,7 @@ use http::{Method, Response, StatusCode, header};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::answer::login::desk::Desk;
 use crate::listener::{Certificates, Runtimes};
 use crate::observe::Metrics;
 use crate::route::Routes;
@@ -44,6 +45,8 @@ pub struct Admin {
     pub supervisor: Option<Supervisor>,
     /// What clients are served on.
     pub runtimes: Runtimes,
+    /// What becomes of logins.
+    pub logins: Arc<Desk>,
     /// The certificates of the listeners that have any.
     pub certificates: Vec<(Address, Arc<Certificates>)>,
     /// The server's name, if Synapse's configuration was read.

@@ -43,9 +43,25 @@ pub(super) fn refresh(admin: &Admin) {
     metrics.upstream_connections_limit.set(as_i64(connections.limit()));
     metrics.upstream_connections_queued.set(as_i64(connections.queued()));
     metrics.tasks.set(as_i64(admin.runtimes.tasks()));
+    refresh_logins(admin);
     metrics.descriptors.set(open_descriptors().unwrap_or(-1));
     metrics.descriptors_limit.set(descriptors_limit());
     metrics.memory.set(resident_bytes().unwrap_or(-1));
+}
+
+fn refresh_logins(admin: &Admin) {
+    let metrics = &admin.metrics.at_scrape;
+    metrics.login_database.set(admin.logins.has_database().into());
+    let Ok(logins) = admin.logins.logins() else { return };
+    let figures = logins.hashing().figures();
+    metrics.login_queue.set(as_i64(figures.queue_length));
+    metrics.login_check_seconds.set(figures.seconds_per_check);
+    metrics.login_buckets.set(as_i64(logins.limits().bucket_count()));
+    let outcomes = [("checked", figures.checked), ("dropped", figures.dropped), ("refused", figures.refused)];
+    for (outcome, count) in outcomes {
+        let counter = metrics.login_checks.with_label_values(&[outcome]);
+        counter.inc_by(count.saturating_sub(counter.get()));
+    }
 }
 
 /// The most descriptors that may be open now.

@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Admin;
 use super::scrape::descriptors_limit;
+use crate::answer::login::desk::DeskStatus;
 use crate::route::ClassRoute;
 use crate::route::rules::MAIN;
 use crate::supervise::{ProcessState, ProcessStatus, Supervisor};
@@ -36,6 +37,8 @@ pub struct Status {
     pub classes: Vec<ClassStatus>,
     /// The processes that dendron started.
     pub supervised: Vec<SupervisedStatus>,
+    /// What becomes of logins.
+    pub logins: DeskStatus,
 }
 
 /// One pool.
@@ -113,6 +116,7 @@ impl Status {
             descriptors_limit: descriptors_limit(),
             connections_limit: admin.metrics.connections_limit.get(),
             classes: admin.routes.all().iter().map(|route| ClassStatus::of(route, &admin.pools)).collect(),
+            logins: admin.logins.status(),
             supervised: supervised.iter().map(SupervisedStatus::of).collect(),
             pools,
         }

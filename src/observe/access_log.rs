@@ -64,6 +64,8 @@ struct Line<'exchange> {
     retries: u32,
     answered_by: &'exchange str,
     ended: &'exchange str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declined: Option<&'exchange str>,
 }
 
 impl AccessLog {
@@ -135,6 +137,7 @@ impl<'exchange> Line<'exchange> {
             retries: exchange.retries,
             answered_by: exchange.answered_by.name(),
             ended: exchange.ended.name(),
+            declined: exchange.declined,
         }
     }
 
@@ -147,8 +150,9 @@ impl<'exchange> Line<'exchange> {
     fn text(&self) -> Vec<u8> {
         let dash = |text: Option<&'exchange str>| text.unwrap_or("-");
         let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1}"));
+        let declined = self.declined.map(|reason| format!(" declined={reason}")).unwrap_or_default();
         let line = format!(
-            "{} {} {} {} {} {} class={} pool={} process={} in={} out={} waited={} connected={} first_byte={} total={:.1} retries={} by={} ended={}\n",
+            "{} {} {} {} {} {} class={} pool={} process={} in={} out={} waited={} connected={} first_byte={} total={:.1} retries={} by={} ended={}{declined}\n",
             self.time,
             self.request_id,
             self.client.as_deref().unwrap_or("-"),

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::endpoint::Class;
@@ -108,6 +108,25 @@ const TASKS: Row = row("dendron_tasks", "Tasks alive in the runtimes that serve 
 const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
 const DESCRIPTORS_LIMIT: Row = row("dendron_descriptors_limit", "The most file descriptors that may be open.", &[]);
 const MEMORY: Row = row("dendron_resident_memory_bytes", "Resident memory of the process.", &[]);
+const LOGINS_FORWARDED: Row = row(
+    "dendron_logins_forwarded_total",
+    "Logins with a POST that were not answered here but forwarded, by reason.",
+    &["reason"],
+);
+const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
+const LOGIN_CHECKS: Row = row(
+    "dendron_login_checks_total",
+    "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",
+    &["outcome"],
+);
+const LOGIN_CHECK_SECONDS: Row = row(
+    "dendron_login_check_seconds",
+    "How long a password's check takes, as an average in which the last ones weigh most.",
+    &[],
+);
+const LOGIN_BUCKETS: Row =
+    row("dendron_login_limits", "Addresses and accounts of which the limits of logins know.", &[]);
+const LOGIN_DATABASE: Row = row("dendron_login_database_up", "1 while the users' database answers, else 0.", &[]);
 const CERTIFICATE: Row = row(
     "dendron_certificate_expiry_timestamp_seconds",
     "When a listener's certificate expires, as a Unix time.",
@@ -128,7 +147,7 @@ const START: Row = row("dendron_start_time_seconds", "When dendron started, as a
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 30] = [
+pub const TABLE: [Row; 36] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -153,6 +172,12 @@ pub const TABLE: [Row; 30] = [
     DESCRIPTORS,
     DESCRIPTORS_LIMIT,
     MEMORY,
+    LOGINS_FORWARDED,
+    LOGIN_QUEUE,
+    LOGIN_CHECKS,
+    LOGIN_CHECK_SECONDS,
+    LOGIN_BUCKETS,
+    LOGIN_DATABASE,
     CERTIFICATE,
     SUPERVISED,
     RESTARTS,
@@ -195,6 +220,8 @@ pub struct Metrics {
     pub connections_refused: IntCounter,
     /// Lines of the access log that were dropped.
     pub access_log_dropped: IntCounter,
+    /// Logins that were forwarded, by reason.
+    pub logins_forwarded: IntCounterVec,
     /// What is read at the time of a scrape.
     pub at_scrape: AtScrape,
 }
@@ -227,6 +254,16 @@ pub struct AtScrape {
     pub descriptors_limit: IntGauge,
     /// Resident memory, in bytes.
     pub memory: IntGauge,
+    /// Passwords that wait to be checked.
+    pub login_queue: IntGauge,
+    /// Passwords by what became of them.
+    pub login_checks: IntCounterVec,
+    /// How long a check takes, in seconds.
+    pub login_check_seconds: Gauge,
+    /// Addresses and accounts of which the limits of logins know.
+    pub login_buckets: IntGauge,
+    /// Whether the users' database answers.
+    pub login_database: IntGauge,
     /// When certificates expire, by listener, as Unix time.
     pub certificate_expiry: IntGaugeVec,
     /// Readiness of supervised processes.
@@ -266,6 +303,7 @@ impl Metrics {
             connections_limit: makes.gauges(CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
             connections_refused: makes.counters(REFUSED)?.with_label_values::<&str>(&[]),
             access_log_dropped: makes.counters(LOG_DROPPED)?.with_label_values::<&str>(&[]),
+            logins_forwarded: makes.counters(LOGINS_FORWARDED)?,
             at_scrape: AtScrape {
                 in_flight: makes.gauges(IN_FLIGHT)?,
                 queued: makes.gauges(QUEUED)?,
@@ -280,6 +318,11 @@ impl Metrics {
                 descriptors: makes.gauges(DESCRIPTORS)?.with_label_values::<&str>(&[]),
                 descriptors_limit: makes.gauges(DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
                 memory: makes.gauges(MEMORY)?.with_label_values::<&str>(&[]),
+                login_queue: makes.gauges(LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
+                login_checks: makes.counters(LOGIN_CHECKS)?,
+                login_check_seconds: makes.gauge(LOGIN_CHECK_SECONDS)?,
+                login_buckets: makes.gauges(LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
+                login_database: makes.gauges(LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
                 certificate_expiry: makes.gauges(CERTIFICATE)?,
                 supervised: makes.gauges(SUPERVISED)?,
                 restarts: makes.counters(RESTARTS)?,
@@ -358,6 +401,12 @@ impl Maker<'_> {
 
     fn gauges(&self, row: Row) -> Result<IntGaugeVec, prometheus::Error> {
         let metric = IntGaugeVec::new(Opts::new(row.name, row.help), row.labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, row: Row) -> Result<Gauge, prometheus::Error> {
+        let metric = Gauge::with_opts(Opts::new(row.name, row.help))?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }

@@ -4,6 +4,7 @@
 //! - `retry`: whether a request that may have reached Synapse is sent again.
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
+//! - `login`: a login's body, and its answer beside its client.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
@@ -13,6 +14,7 @@ mod attempt;
 mod failure;
 mod forward;
 pub(crate) mod linger;
+mod login;
 mod retry;
 mod story;
 
@@ -30,6 +32,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::answer::login::desk::Desk;
 use crate::answer::{self, Answers, Asked, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::endpoint::Endpoints;
@@ -61,6 +64,8 @@ pub struct Parts {
     pub request_ids: RequestIds,
     /// How large bodies may be.
     pub body_limits: BodyLimits,
+    /// What becomes of logins.
+    pub logins: Arc<Desk>,
     /// How long clients may take.
     pub client_times: ClientTimes,
     /// What Synapse says the same to everybody.
@@ -170,9 +175,11 @@ impl ProxyHttp for Edge {
             endpoint: context.exchange.endpoint,
         };
         let (limits, answers) = (self.parts.body_limits, &*self.parts.answers);
-        let Some((reply, ended)) = answer::answer(&asked, self.offer, limits, answers, Instant::now()) else {
-            return Ok(false);
+        let answered = match answer::answer(&asked, self.offer, limits, answers, Instant::now()) {
+            Some(answered) => Some(answered),
+            None => self.login(session, context).await?.map(|reply| (reply, Ended::Complete)),
         };
+        let Some((reply, ended)) = answered else { return Ok(false) };
         context.exchange.ended = ended;
         send(session, context, reply).await?;
         Ok(true)

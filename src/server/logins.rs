@@ -1,0 +1,81 @@
+//! Puts the parts together by which logins are answered.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+
+use super::StartError;
+use crate::answer::Answers;
+use crate::answer::login::desk::Desk;
+use crate::answer::login::hashing::Hashing;
+use crate::answer::login::neighbours::{Neighbours, WellKnown, Writer};
+use crate::answer::login::reasons::Reason;
+use crate::answer::login::{Logins, Now};
+use crate::config::login::{LoginPlan, Writer as PlannedWriter, login};
+use crate::config::{Config, SecretSource};
+use crate::database::{self, Database};
+use crate::secret::Secret;
+use crate::synapse::{Client, Devices, JwtLogin, Target};
+use crate::upstream::Pools;
+
+/// Whether logins need what Synapse says to clients of its addresses.
+pub(super) fn need_well_known(config: &Config) -> bool {
+    config.login.enabled && config.homeserver.as_ref().is_some_and(|homeserver| homeserver.public_baseurl_given)
+}
+
+/// The desk of this configuration. It starts the threads that check passwords, and connects to nobody yet.
+pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Result<Desk, StartError> {
+    let plan = match login(config, |name| std::env::var(name).ok()) {
+        Ok(plan) => plan,
+        Err(forwarded) => return Ok(Desk::Closed(forwarded.reasons)),
+    };
+    let LoginPlan { policy, database, writer } = plan;
+    let client = Arc::new(Client::default());
+    let (writer, devices) = match writer {
+        PlannedWriter::Jwt(settings) => {
+            (Writer::Jwt { login: JwtLogin::new(client, settings), pools: pools.clone() }, None)
+        }
+        PlannedWriter::Replication { address, transport, secret } => {
+            let Ok(secret) = read(secret.as_ref()) else { return Ok(Desk::Closed(vec![Reason::NoWriter])) };
+            let target = Target::new(address, transport, config.connection_times);
+            let devices = Arc::new(Devices::new(client, target, secret));
+            (Writer::Replication(Arc::clone(&devices)), Some(devices))
+        }
+    };
+    let threads = config.login.threads.map_or_else(Hashing::default_threads, NonZeroUsize::get);
+    let hashing = Hashing::start(threads, config.login.queue.get(), policy.bcrypt_rounds);
+    let hashing = hashing.map_err(StartError::Thread)?;
+    let database = Arc::new(Database::new(database, database::connections::COUNT));
+    let answers = Arc::clone(answers);
+    let well_known: WellKnown = Box::new(move || answers.well_known_client(Instant::now()));
+    let neighbours = Neighbours { users: Arc::clone(&database), devices: writer, well_known };
+    Ok(Desk::open(Logins::new(policy, hashing, neighbours, Now::clock()), database, devices))
+}
+
+/// What the processes show each other, if they show anything.
+fn read(secret: Option<&SecretSource>) -> std::io::Result<Option<Secret>> {
+    let secret = secret.map(SecretSource::read).transpose();
+    if let Err(error) = &secret {
+        tracing::warn!(%error, "logins are forwarded: the replication secret cannot be read");
+    }
+    secret
+}
+
+/// Keeps up what logins need until the server stops.
+pub(super) struct Upkeep {
+    pub(super) logins: Arc<Desk>,
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = self.logins.run() => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+}

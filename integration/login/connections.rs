@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub fn a_connection_carries_more_than_a_login(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         users::make(stack)?;
-        let mut edge = Edge::start(stack, "login-connections", "")?;
+        let mut edge = Edge::answering(stack, "login-connections", "")?;
         for (name, pieces) in exchanges() {
             let theirs = statuses(&synapse_address(stack), &pieces, &name)?;
             let ours = statuses(&edge.address, &pieces, &name)?;
@@ -85,7 +85,7 @@ fn statuses(address: &str, pieces: &[Vec<u8>], name: &str) -> Result<Vec<String>
 pub fn half_a_login_holds_up_nobody(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         users::make(stack)?;
-        let mut edge = Edge::start(stack, "login-halves", "")?;
+        let mut edge = Edge::answering(stack, "login-halves", "")?;
         let good = request("", &password_body("l-plain", "hush-plain"), "");
         let mut held = Vec::new();
         for number in 0..50 {

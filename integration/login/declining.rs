@@ -145,7 +145,7 @@ pub fn a_database_that_stops_delays_no_login(stacks: &Stacks) -> Result<(), Fail
         let short = tempfile::tempdir()?;
         let forwarder = Forwarder::start(short.path(), format!("{sockets}/.s.PGSQL.5432").as_ref())?;
         let folder = short.path().to_str().unwrap_or_default();
-        let mut edge = Edge::start(stack, "login-database", &database("synapse", "synapse", folder))?;
+        let mut edge = Edge::answering(stack, "login-database", &database("synapse", "synapse", folder))?;
         let mut logins = Logins { edge: &edge.address, names: Vec::new() };
         let phases = [
             (State::Passing, Duration::from_secs(60), Some(Expect::Edge)),
@@ -180,7 +180,7 @@ struct Logins<'edge> {
 impl Logins<'_> {
     /// A good login and a wrong one succeed and fail as ever, within this time each.
     fn good(&mut self, within: Duration, expected: Option<Expect>) -> Result<(), Failed> {
-        for (password, status) in [("hush-plain", " 200 "), ("wrong", " 403 ")] {
+        for (password, status) in [("hush-plain", " 200"), ("wrong", " 403")] {
             let name = format!("database-{}", self.names.len());
             let begun = Instant::now();
             let answer = shape_of_login(self.edge, &password_body("l-plain", password), &name)?;

@@ -31,7 +31,18 @@ impl Edge {
         Self::with(stack, name, changes, "trusted_proxies: ['127.0.0.1']\n")
     }
 
-    /// The same, with these settings in dendron.yaml besides listeners, files and logs.
+    /// The same for one that answers logins itself: waits until it does.
+    pub fn answering(stack: &Stack, name: &str, changes: &str) -> Result<Self, Failed> {
+        let edge = Self::start(stack, name, changes)?;
+        eventually(SOON, || {
+            let status: Value = serde_json::from_slice(&edge.admin.get("/status")?.body)?;
+            ensure!(status["logins"]["ready"] == true, "logins are not answered: {}", status["logins"]);
+            Ok(())
+        })?;
+        Ok(edge)
+    }
+
+    /// Starts one with these settings in dendron.yaml besides listeners, files and logs.
     pub fn with(stack: &Stack, name: &str, changes: &str, settings: &str) -> Result<Self, Failed> {
         let folder = stack.subfolder(name)?;
         let homeserver = std::fs::read_to_string(stack.text(&["synapse", "homeserver"]))?;

@@ -42,7 +42,7 @@ const TOLD: [&str; 16] = [
 pub fn no_secret_is_told(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         users::make(stack)?;
-        let mut edge = Edge::start(stack, "login-secrets", "")?;
+        let mut edge = Edge::answering(stack, "login-secrets", "")?;
         let mut secrets = of_the_stack(stack)?;
         for (number, body) in TOLD.iter().enumerate() {
             let case = Case {
@@ -101,7 +101,7 @@ pub fn an_unknown_user_takes_as_long_as_a_wrong_password(stacks: &Stacks) -> Res
     stacks.on_monolith(|stack| {
         users::make(stack)?;
         // As dear as the hash of the user who is there.
-        let mut edge = Edge::start(stack, "login-time", "bcrypt_rounds: 10\n")?;
+        let mut edge = Edge::answering(stack, "login-time", "bcrypt_rounds: 10\n")?;
         let known = Case::new(&password_body("l-slow", "wrong"), None, None).bytes("time");
         let unknown = Case::new(&password_body("l-nobody", "wrong"), None, None).bytes("time");
         let through = ratio(&edge.address, &known, &unknown)?;

@@ -27,7 +27,7 @@ pub fn a_login_is_a_session(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         let direct = Client::new(&format!("http://{}", synapse_address(stack)));
         let expected = live(&direct, "session-a")?;
-        let mut edge = Edge::start(stack, "login-sessions", "")?;
+        let mut edge = Edge::answering(stack, "login-sessions", "")?;
         let shown = live(&Client::new(&format!("http://{}", edge.address)), "session-b")?;
         ensure_eq!(shown, expected, "the two lives");
         let answers = edge.stop()?;

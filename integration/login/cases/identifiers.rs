@@ -125,8 +125,8 @@ fn phones() -> Vec<Case> {
         (r#""country":"GB","number":"07700900001""#, INVALID, forwarded),
         (r#""country":"GB","number":"not a number""#, unreadable, forwarded),
         (r#""country":"XX","number":"07700900000""#, unreadable, forwarded),
-        (r#""country":"GB""#, incomplete, forwarded),
-        (r#""number":"07700900000""#, incomplete, forwarded),
+        (r#""country":"GB""#, incomplete, Some(Edge)),
+        (r#""number":"07700900000""#, incomplete, Some(Edge)),
         (r#""country":"GB","number":7700900000"#, FAULT, forwarded),
     ];
     let case = |(members, reply, answerer)| {

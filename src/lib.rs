@@ -56,6 +56,7 @@ pub mod answer;
 
 pub mod token;
 
+pub mod replication;
 pub mod synapse;
 
 pub mod database;

@@ -143,11 +143,28 @@ const LOG_DROPPED: Row = row(
     "Lines of the access log that were dropped because the log could not be written fast enough.",
     &[],
 );
+const REPLICATION_STATE: Row = row(
+    "dendron_replication_state",
+    "1 for the state that following Synapse's replication stream is in, else 0.",
+    &["state"],
+);
+const REPLICATION_ROWS: Row =
+    row("dendron_replication_rows_total", "Rows read from Synapse's replication stream.", &["stream"]);
+const REPLICATION_DOUBTS: Row = row(
+    "dendron_replication_doubts_total",
+    "How often a change was taken to concern everybody, because it was not understood or something may be missing.",
+    &["kind"],
+);
+const REPLICATION_LAG: Row = row(
+    "dendron_replication_lag_seconds",
+    "From a transaction of Synapse's until its row was read, as far as rows tell it.",
+    &[],
+);
 const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
 const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 36] = [
+pub const TABLE: [Row; 40] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -182,6 +199,10 @@ pub const TABLE: [Row; 36] = [
     SUPERVISED,
     RESTARTS,
     LOG_DROPPED,
+    REPLICATION_STATE,
+    REPLICATION_ROWS,
+    REPLICATION_DOUBTS,
+    REPLICATION_LAG,
     START,
     BUILD,
 ];
@@ -222,8 +243,23 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     /// Logins that were forwarded, by reason.
     pub logins_forwarded: IntCounterVec,
+    /// What is counted of Synapse's replication stream.
+    pub replication: Replication,
     /// What is read at the time of a scrape.
     pub at_scrape: AtScrape,
+}
+
+/// The metrics of following Synapse's replication stream.
+#[derive(Clone)]
+pub struct Replication {
+    /// The state, by name.
+    pub state: IntGaugeVec,
+    /// Rows, by stream.
+    pub rows: IntCounterVec,
+    /// What was taken to concern everybody, by kind.
+    pub doubts: IntCounterVec,
+    /// From a transaction until its row was read.
+    pub lag: Histogram,
 }
 
 /// The metrics that the admin listener sets from what it finds at the time of a scrape.
@@ -304,6 +340,12 @@ impl Metrics {
             connections_refused: makes.counters(REFUSED)?.with_label_values::<&str>(&[]),
             access_log_dropped: makes.counters(LOG_DROPPED)?.with_label_values::<&str>(&[]),
             logins_forwarded: makes.counters(LOGINS_FORWARDED)?,
+            replication: Replication {
+                state: makes.gauges(REPLICATION_STATE)?,
+                rows: makes.counters(REPLICATION_ROWS)?,
+                doubts: makes.counters(REPLICATION_DOUBTS)?,
+                lag: makes.histogram(REPLICATION_LAG, &BUCKETS)?.with_label_values::<&str>(&[]),
+            },
             at_scrape: AtScrape {
                 in_flight: makes.gauges(IN_FLIGHT)?,
                 queued: makes.gauges(QUEUED)?,

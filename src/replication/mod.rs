@@ -14,17 +14,29 @@
 //! - [`liveness`]: when to ask Synapse for its positions, and when silence has lasted too long.
 //! - [`change`]: what comes out.
 //!
+//! With I/O:
+//! - [`settings`]: how Redis is reached.
+//! - [`connection`]: a connection to it.
+//! - [`follower`]: the connection kept, its lines sequenced, its state published and counted.
+//!
 //! Not here: what a change means for a waiting request, who is in which room, and which of an answer's positions a change
-//! lies behind. Whoever reads the changes knows that.
+//! lies behind. The reader of [`Feed::events`]'s channel knows that.
 
 pub mod change;
 pub mod command;
+pub mod connection;
+mod counts;
 pub mod field;
+pub mod follower;
 pub mod liveness;
 pub mod positions;
 pub mod sequencer;
+mod session;
+pub mod settings;
 pub mod stream;
 
 pub use change::{Change, Concerns, Doubt, Gap, TokenHash, TokenHasher};
+pub use follower::{Event, Feed, Follower, Outbox, Reason, State};
 pub use positions::WriterPosition;
+pub use settings::Settings;
 pub use stream::Stream;

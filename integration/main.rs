@@ -56,6 +56,9 @@ mod stop;
 // How long is waited, and for what.
 mod timeouts;
 
+// What Synapse tells its workers over Redis.
+mod replication;
+
 // Synapse's processes under dendron's care.
 mod supervision;
 // Processes that die, break off or hang.
@@ -117,6 +120,7 @@ fn tests() -> Vec<Test> {
         proxy_protocol::TESTS,
         stop::TESTS,
         timeouts::TESTS,
+        replication::TESTS,
         supervision::TESTS,
         faults::TESTS,
         soak::TESTS,

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use dendron::endpoint::Class;
-use dendron::observe::metrics::TABLE;
+use dendron::observe::table::TABLE;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dendron::observe::metrics::TABLE;
+use dendron::observe::table::TABLE;
 use libtest_mimic::Failed;
 
 use crate::harness::stacks::Stacks;

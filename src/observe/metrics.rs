@@ -1,8 +1,7 @@
-//! Every metric, in one table: [`TABLE`] gives name, kind, help and labels; [`Metrics`] holds the handles.
+//! The handles of every metric of the [`table`].
 //!
-//! Labels are bounded by the configuration and by the table of endpoints: classes, pools, processes, codes. Never a
-//! user, a room or a server. Handles that a request touches are looked up once and kept in arrays, because a look-up
-//! by label costs several times the increment.
+//! Handles that a request touches are looked up once and kept in arrays, because a look-up by label costs several times
+//! the increment.
 //!
 //! Whatever is known elsewhere (health, requests in flight, restarts) is read at the time of a scrape by the admin
 //! listener, so that nothing is counted twice.
@@ -15,197 +14,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::table::{self, Row};
 use crate::endpoint::Class;
 use crate::exchange::{AnsweredBy, Exchange};
-
-/// A metric's row: name, help, labels.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// The name, ending in its base unit.
-    pub name: &'static str,
-    /// What it counts, in a sentence.
-    pub help: &'static str,
-    /// Its labels.
-    pub labels: &'static [&'static str],
-}
-
-const fn row(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Row {
-    Row { name, help, labels }
-}
-
-const REQUESTS: Row = row(
-    "dendron_requests_total",
-    "Requests by class, method, status code and who answered.",
-    &["class", "method", "code", "answered_by"],
-);
-const DURATION: Row = row(
-    "dendron_request_duration_seconds",
-    "From a request's head until its answer was sent, without long-polls.",
-    &["class"],
-);
-const POLL_DURATION: Row = row(
-    "dendron_sync_duration_seconds",
-    "From a sync's head until its answer was sent; long-polls wait here, so they are kept apart.",
-    &["class"],
-);
-const CONNECT: Row =
-    row("dendron_upstream_connect_seconds", "From choosing a process until a connection to it stood.", &["pool"]);
-const FIRST_BYTE: Row = row(
-    "dendron_upstream_first_byte_seconds",
-    "From a connection to the answer's head, without long-polls.",
-    &["pool"],
-);
-const RETRIES: Row =
-    row("dendron_upstream_retries_total", "Requests that were sent on again after a failure.", &["pool"]);
-const IN_FLIGHT: Row =
-    row("dendron_in_flight_requests", "Requests being answered by a process right now.", &["pool", "process"]);
-const ANSWERS: Row = row(
-    "dendron_answers_total",
-    "Requests that dendron answered with what Synapse says the same to everybody, by answer.",
-    &["answer"],
-);
-const QUEUED: Row = row(
-    "dendron_queued_requests",
-    "Requests waiting for a process that has as many in flight as it may have.",
-    &["pool", "process"],
-);
-const CLASS_QUEUED: Row = row(
-    "dendron_class_queued_requests",
-    "The same by class: each class waits in a line of its own.",
-    &["process", "class"],
-);
-const HEALTHY: Row =
-    row("dendron_process_healthy", "1 while the health checks of a process succeed, else 0.", &["pool", "process"]);
-const PROCESS_REQUESTS: Row =
-    row("dendron_process_requests_total", "Requests sent to a process, by whatever pool.", &["process"]);
-const EJECTIONS: Row = row(
-    "dendron_process_ejections_total",
-    "How often a process was taken out of service because requests failed at it.",
-    &["process"],
-);
-const CONNECTIONS: Row = row("dendron_connections", "Client connections that are open.", &[]);
-const ACCEPTED: Row = row("dendron_connections_accepted_total", "Client connections ever accepted.", &[]);
-const CONNECTIONS_LIMIT: Row =
-    row("dendron_connections_limit", "The most client connections that may be open, as the descriptors allow.", &[]);
-const REFUSED: Row = row(
-    "dendron_connections_refused_total",
-    "Client connections that were closed because as many were open as may be.",
-    &[],
-);
-const UPSTREAM_CONNECTIONS: Row =
-    row("dendron_upstream_connections", "Connections to processes that requests have right now.", &[]);
-const UPSTREAM_CONNECTIONS_LIMIT: Row = row(
-    "dendron_upstream_connections_limit",
-    "The most connections to processes that requests may have, as the descriptors allow.",
-    &[],
-);
-const UPSTREAM_CONNECTIONS_QUEUED: Row = row(
-    "dendron_upstream_connections_queued",
-    "Requests waiting because as many have a connection to a process as may.",
-    &[],
-);
-const TASKS: Row = row("dendron_tasks", "Tasks alive in the runtimes that serve clients.", &[]);
-const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
-const DESCRIPTORS_LIMIT: Row = row("dendron_descriptors_limit", "The most file descriptors that may be open.", &[]);
-const MEMORY: Row = row("dendron_resident_memory_bytes", "Resident memory of the process.", &[]);
-const LOGINS_FORWARDED: Row = row(
-    "dendron_logins_forwarded_total",
-    "Logins with a POST that were not answered here but forwarded, by reason.",
-    &["reason"],
-);
-const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
-const LOGIN_CHECKS: Row = row(
-    "dendron_login_checks_total",
-    "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",
-    &["outcome"],
-);
-const LOGIN_CHECK_SECONDS: Row = row(
-    "dendron_login_check_seconds",
-    "How long a password's check takes, as an average in which the last ones weigh most.",
-    &[],
-);
-const LOGIN_BUCKETS: Row =
-    row("dendron_login_limits", "Addresses and accounts of which the limits of logins know.", &[]);
-const LOGIN_DATABASE: Row = row("dendron_login_database_up", "1 while the users' database answers, else 0.", &[]);
-const CERTIFICATE: Row = row(
-    "dendron_certificate_expiry_timestamp_seconds",
-    "When a listener's certificate expires, as a Unix time.",
-    &["listener"],
-);
-const SUPERVISED: Row = row("dendron_supervised_up", "1 while a process that dendron started is ready.", &["process"]);
-const RESTARTS: Row = row(
-    "dendron_supervised_restarts_total",
-    "How often a process that dendron started was started again.",
-    &["process"],
-);
-const LOG_DROPPED: Row = row(
-    "dendron_access_log_dropped_total",
-    "Lines of the access log that were dropped because the log could not be written fast enough.",
-    &[],
-);
-const REPLICATION_STATE: Row = row(
-    "dendron_replication_state",
-    "1 for the state that following Synapse's replication stream is in, else 0.",
-    &["state"],
-);
-const REPLICATION_ROWS: Row =
-    row("dendron_replication_rows_total", "Rows read from Synapse's replication stream.", &["stream"]);
-const REPLICATION_DOUBTS: Row = row(
-    "dendron_replication_doubts_total",
-    "How often a change was taken to concern everybody, because it was not understood or something may be missing.",
-    &["kind"],
-);
-const REPLICATION_LAG: Row = row(
-    "dendron_replication_lag_seconds",
-    "From a transaction of Synapse's until its row was read, as far as rows tell it.",
-    &[],
-);
-const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
-const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
-
-/// Every metric that there is.
-pub const TABLE: [Row; 40] = [
-    REQUESTS,
-    ANSWERS,
-    DURATION,
-    POLL_DURATION,
-    CONNECT,
-    FIRST_BYTE,
-    RETRIES,
-    IN_FLIGHT,
-    QUEUED,
-    CLASS_QUEUED,
-    HEALTHY,
-    PROCESS_REQUESTS,
-    EJECTIONS,
-    CONNECTIONS,
-    ACCEPTED,
-    CONNECTIONS_LIMIT,
-    REFUSED,
-    UPSTREAM_CONNECTIONS,
-    UPSTREAM_CONNECTIONS_LIMIT,
-    UPSTREAM_CONNECTIONS_QUEUED,
-    TASKS,
-    DESCRIPTORS,
-    DESCRIPTORS_LIMIT,
-    MEMORY,
-    LOGINS_FORWARDED,
-    LOGIN_QUEUE,
-    LOGIN_CHECKS,
-    LOGIN_CHECK_SECONDS,
-    LOGIN_BUCKETS,
-    LOGIN_DATABASE,
-    CERTIFICATE,
-    SUPERVISED,
-    RESTARTS,
-    LOG_DROPPED,
-    REPLICATION_STATE,
-    REPLICATION_ROWS,
-    REPLICATION_DOUBTS,
-    REPLICATION_LAG,
-    START,
-    BUILD,
-];
 
 /// Upper bounds for what should take milliseconds, up to what a slow join takes.
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
@@ -317,57 +128,61 @@ impl Metrics {
     pub fn new(started: i64) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let makes = Maker { registry: &registry };
-        let duration = makes.histogram(DURATION, &BUCKETS)?;
-        let poll_duration = makes.histogram(POLL_DURATION, &POLL_BUCKETS)?;
+        let duration = makes.histogram(table::DURATION, &BUCKETS)?;
+        let poll_duration = makes.histogram(table::POLL_DURATION, &POLL_BUCKETS)?;
         let durations = Class::ALL.iter().map(|class| {
             let metric = if class.is_poll() { &poll_duration } else { &duration };
             metric.with_label_values(&[class.name()])
         });
         let places = Class::ALL.len() * METHODS.len() * CODE_LABELS * ANSWERERS.len();
-        makes.gauges(START)?.with_label_values::<&str>(&[]).set(started);
-        makes.gauges(BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        makes.gauges(table::START)?.with_label_values::<&str>(&[]).set(started);
+        makes.gauges(table::BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Metrics {
-            requests: makes.counters(REQUESTS)?,
-            answers: makes.counters(ANSWERS)?,
+            requests: makes.counters(table::REQUESTS)?,
+            answers: makes.counters(table::ANSWERS)?,
             requests_by_place: (0..places).map(|_| OnceLock::new()).collect(),
             durations: durations.collect(),
-            connect: makes.histogram(CONNECT, &BUCKETS)?,
-            first_byte: makes.histogram(FIRST_BYTE, &BUCKETS)?,
-            retries: makes.counters(RETRIES)?,
-            connections: makes.gauges(CONNECTIONS)?.with_label_values::<&str>(&[]),
-            connections_accepted: makes.counters(ACCEPTED)?.with_label_values::<&str>(&[]),
-            connections_limit: makes.gauges(CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
-            connections_refused: makes.counters(REFUSED)?.with_label_values::<&str>(&[]),
-            access_log_dropped: makes.counters(LOG_DROPPED)?.with_label_values::<&str>(&[]),
-            logins_forwarded: makes.counters(LOGINS_FORWARDED)?,
+            connect: makes.histogram(table::CONNECT, &BUCKETS)?,
+            first_byte: makes.histogram(table::FIRST_BYTE, &BUCKETS)?,
+            retries: makes.counters(table::RETRIES)?,
+            connections: makes.gauges(table::CONNECTIONS)?.with_label_values::<&str>(&[]),
+            connections_accepted: makes.counters(table::ACCEPTED)?.with_label_values::<&str>(&[]),
+            connections_limit: makes.gauges(table::CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
+            connections_refused: makes.counters(table::REFUSED)?.with_label_values::<&str>(&[]),
+            access_log_dropped: makes.counters(table::LOG_DROPPED)?.with_label_values::<&str>(&[]),
+            logins_forwarded: makes.counters(table::LOGINS_FORWARDED)?,
             replication: Replication {
-                state: makes.gauges(REPLICATION_STATE)?,
-                rows: makes.counters(REPLICATION_ROWS)?,
-                doubts: makes.counters(REPLICATION_DOUBTS)?,
-                lag: makes.histogram(REPLICATION_LAG, &BUCKETS)?.with_label_values::<&str>(&[]),
+                state: makes.gauges(table::REPLICATION_STATE)?,
+                rows: makes.counters(table::REPLICATION_ROWS)?,
+                doubts: makes.counters(table::REPLICATION_DOUBTS)?,
+                lag: makes.histogram(table::REPLICATION_LAG, &BUCKETS)?.with_label_values::<&str>(&[]),
             },
             at_scrape: AtScrape {
-                in_flight: makes.gauges(IN_FLIGHT)?,
-                queued: makes.gauges(QUEUED)?,
-                class_queued: makes.gauges(CLASS_QUEUED)?,
-                healthy: makes.gauges(HEALTHY)?,
-                process_requests: makes.counters(PROCESS_REQUESTS)?,
-                ejections: makes.counters(EJECTIONS)?,
-                upstream_connections: makes.gauges(UPSTREAM_CONNECTIONS)?.with_label_values::<&str>(&[]),
-                upstream_connections_limit: makes.gauges(UPSTREAM_CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
-                upstream_connections_queued: makes.gauges(UPSTREAM_CONNECTIONS_QUEUED)?.with_label_values::<&str>(&[]),
-                tasks: makes.gauges(TASKS)?.with_label_values::<&str>(&[]),
-                descriptors: makes.gauges(DESCRIPTORS)?.with_label_values::<&str>(&[]),
-                descriptors_limit: makes.gauges(DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
-                memory: makes.gauges(MEMORY)?.with_label_values::<&str>(&[]),
-                login_queue: makes.gauges(LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
-                login_checks: makes.counters(LOGIN_CHECKS)?,
-                login_check_seconds: makes.gauge(LOGIN_CHECK_SECONDS)?,
-                login_buckets: makes.gauges(LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
-                login_database: makes.gauges(LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
-                certificate_expiry: makes.gauges(CERTIFICATE)?,
-                supervised: makes.gauges(SUPERVISED)?,
-                restarts: makes.counters(RESTARTS)?,
+                in_flight: makes.gauges(table::IN_FLIGHT)?,
+                queued: makes.gauges(table::QUEUED)?,
+                class_queued: makes.gauges(table::CLASS_QUEUED)?,
+                healthy: makes.gauges(table::HEALTHY)?,
+                process_requests: makes.counters(table::PROCESS_REQUESTS)?,
+                ejections: makes.counters(table::EJECTIONS)?,
+                upstream_connections: makes.gauges(table::UPSTREAM_CONNECTIONS)?.with_label_values::<&str>(&[]),
+                upstream_connections_limit: makes
+                    .gauges(table::UPSTREAM_CONNECTIONS_LIMIT)?
+                    .with_label_values::<&str>(&[]),
+                upstream_connections_queued: makes
+                    .gauges(table::UPSTREAM_CONNECTIONS_QUEUED)?
+                    .with_label_values::<&str>(&[]),
+                tasks: makes.gauges(table::TASKS)?.with_label_values::<&str>(&[]),
+                descriptors: makes.gauges(table::DESCRIPTORS)?.with_label_values::<&str>(&[]),
+                descriptors_limit: makes.gauges(table::DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
+                memory: makes.gauges(table::MEMORY)?.with_label_values::<&str>(&[]),
+                login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
+                login_checks: makes.counters(table::LOGIN_CHECKS)?,
+                login_check_seconds: makes.gauge(table::LOGIN_CHECK_SECONDS)?,
+                login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
+                login_database: makes.gauges(table::LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
+                certificate_expiry: makes.gauges(table::CERTIFICATE)?,
+                supervised: makes.gauges(table::SUPERVISED)?,
+                restarts: makes.counters(table::RESTARTS)?,
             },
             registry,
         })
@@ -507,7 +322,7 @@ mod tests {
 
     #[test]
     fn names_follow_the_conventions() {
-        for row in &TABLE {
+        for row in &table::TABLE {
             assert!(row.name.starts_with("dendron_"), "{}", row.name);
             assert!(row.help.ends_with('.'), "{}", row.name);
         }

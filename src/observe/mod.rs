@@ -1,6 +1,7 @@
 //! What dendron tells about itself.
 //!
-//! - [`metrics`]: every metric, in one table.
+//! - [`table`]: every metric, a row for each.
+//! - [`metrics`]: their handles.
 //! - [`access_log`]: one line a request.
 //! - [`logging`]: everything else that is said, through `tracing`.
 //! - [`settings`]: `log:` in dendron.yaml.
@@ -11,6 +12,7 @@ pub mod access_log;
 pub mod logging;
 pub mod metrics;
 pub mod settings;
+pub mod table;
 
 pub use access_log::AccessLog;
 pub use metrics::Metrics;

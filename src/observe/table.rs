@@ -1,0 +1,196 @@
+//! Every metric that there is: a row for each, with its name, unit, help and labels.
+//!
+//! Labels are bounded by the configuration and by the table of endpoints: classes, pools, processes, codes. Never a
+//! user, a room or a server.
+
+/// A metric's row: name, help, labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The name, ending in its base unit.
+    pub name: &'static str,
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+const fn row(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Row {
+    Row { name, help, labels }
+}
+
+pub(super) const REQUESTS: Row = row(
+    "dendron_requests_total",
+    "Requests by class, method, status code and who answered.",
+    &["class", "method", "code", "answered_by"],
+);
+pub(super) const DURATION: Row = row(
+    "dendron_request_duration_seconds",
+    "From a request's head until its answer was sent, without long-polls.",
+    &["class"],
+);
+pub(super) const POLL_DURATION: Row = row(
+    "dendron_sync_duration_seconds",
+    "From a sync's head until its answer was sent; long-polls wait here, so they are kept apart.",
+    &["class"],
+);
+pub(super) const CONNECT: Row =
+    row("dendron_upstream_connect_seconds", "From choosing a process until a connection to it stood.", &["pool"]);
+pub(super) const FIRST_BYTE: Row = row(
+    "dendron_upstream_first_byte_seconds",
+    "From a connection to the answer's head, without long-polls.",
+    &["pool"],
+);
+pub(super) const RETRIES: Row =
+    row("dendron_upstream_retries_total", "Requests that were sent on again after a failure.", &["pool"]);
+pub(super) const IN_FLIGHT: Row =
+    row("dendron_in_flight_requests", "Requests being answered by a process right now.", &["pool", "process"]);
+pub(super) const ANSWERS: Row = row(
+    "dendron_answers_total",
+    "Requests that dendron answered with what Synapse says the same to everybody, by answer.",
+    &["answer"],
+);
+pub(super) const QUEUED: Row = row(
+    "dendron_queued_requests",
+    "Requests waiting for a process that has as many in flight as it may have.",
+    &["pool", "process"],
+);
+pub(super) const CLASS_QUEUED: Row = row(
+    "dendron_class_queued_requests",
+    "The same by class: each class waits in a line of its own.",
+    &["process", "class"],
+);
+pub(super) const HEALTHY: Row =
+    row("dendron_process_healthy", "1 while the health checks of a process succeed, else 0.", &["pool", "process"]);
+pub(super) const PROCESS_REQUESTS: Row =
+    row("dendron_process_requests_total", "Requests sent to a process, by whatever pool.", &["process"]);
+pub(super) const EJECTIONS: Row = row(
+    "dendron_process_ejections_total",
+    "How often a process was taken out of service because requests failed at it.",
+    &["process"],
+);
+pub(super) const CONNECTIONS: Row = row("dendron_connections", "Client connections that are open.", &[]);
+pub(super) const ACCEPTED: Row = row("dendron_connections_accepted_total", "Client connections ever accepted.", &[]);
+pub(super) const CONNECTIONS_LIMIT: Row =
+    row("dendron_connections_limit", "The most client connections that may be open, as the descriptors allow.", &[]);
+pub(super) const REFUSED: Row = row(
+    "dendron_connections_refused_total",
+    "Client connections that were closed because as many were open as may be.",
+    &[],
+);
+pub(super) const UPSTREAM_CONNECTIONS: Row =
+    row("dendron_upstream_connections", "Connections to processes that requests have right now.", &[]);
+pub(super) const UPSTREAM_CONNECTIONS_LIMIT: Row = row(
+    "dendron_upstream_connections_limit",
+    "The most connections to processes that requests may have, as the descriptors allow.",
+    &[],
+);
+pub(super) const UPSTREAM_CONNECTIONS_QUEUED: Row = row(
+    "dendron_upstream_connections_queued",
+    "Requests waiting because as many have a connection to a process as may.",
+    &[],
+);
+pub(super) const TASKS: Row = row("dendron_tasks", "Tasks alive in the runtimes that serve clients.", &[]);
+pub(super) const DESCRIPTORS: Row = row("dendron_open_descriptors", "File descriptors that are open.", &[]);
+pub(super) const DESCRIPTORS_LIMIT: Row =
+    row("dendron_descriptors_limit", "The most file descriptors that may be open.", &[]);
+pub(super) const MEMORY: Row = row("dendron_resident_memory_bytes", "Resident memory of the process.", &[]);
+pub(super) const LOGINS_FORWARDED: Row = row(
+    "dendron_logins_forwarded_total",
+    "Logins with a POST that were not answered here but forwarded, by reason.",
+    &["reason"],
+);
+pub(super) const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
+pub(super) const LOGIN_CHECKS: Row = row(
+    "dendron_login_checks_total",
+    "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",
+    &["outcome"],
+);
+pub(super) const LOGIN_CHECK_SECONDS: Row = row(
+    "dendron_login_check_seconds",
+    "How long a password's check takes, as an average in which the last ones weigh most.",
+    &[],
+);
+pub(super) const LOGIN_BUCKETS: Row =
+    row("dendron_login_limits", "Addresses and accounts of which the limits of logins know.", &[]);
+pub(super) const LOGIN_DATABASE: Row =
+    row("dendron_login_database_up", "1 while the users' database answers, else 0.", &[]);
+pub(super) const CERTIFICATE: Row = row(
+    "dendron_certificate_expiry_timestamp_seconds",
+    "When a listener's certificate expires, as a Unix time.",
+    &["listener"],
+);
+pub(super) const SUPERVISED: Row =
+    row("dendron_supervised_up", "1 while a process that dendron started is ready.", &["process"]);
+pub(super) const RESTARTS: Row = row(
+    "dendron_supervised_restarts_total",
+    "How often a process that dendron started was started again.",
+    &["process"],
+);
+pub(super) const LOG_DROPPED: Row = row(
+    "dendron_access_log_dropped_total",
+    "Lines of the access log that were dropped because the log could not be written fast enough.",
+    &[],
+);
+pub(super) const REPLICATION_STATE: Row = row(
+    "dendron_replication_state",
+    "1 for the state that following Synapse's replication stream is in, else 0.",
+    &["state"],
+);
+pub(super) const REPLICATION_ROWS: Row =
+    row("dendron_replication_rows_total", "Rows read from Synapse's replication stream.", &["stream"]);
+pub(super) const REPLICATION_DOUBTS: Row = row(
+    "dendron_replication_doubts_total",
+    "How often a change was taken to concern everybody, because it was not understood or something may be missing.",
+    &["kind"],
+);
+pub(super) const REPLICATION_LAG: Row = row(
+    "dendron_replication_lag_seconds",
+    "From a transaction of Synapse's until its row was read, as far as rows tell it.",
+    &[],
+);
+pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
+pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
+
+/// Every metric that there is.
+pub const TABLE: [Row; 40] = [
+    REQUESTS,
+    ANSWERS,
+    DURATION,
+    POLL_DURATION,
+    CONNECT,
+    FIRST_BYTE,
+    RETRIES,
+    IN_FLIGHT,
+    QUEUED,
+    CLASS_QUEUED,
+    HEALTHY,
+    PROCESS_REQUESTS,
+    EJECTIONS,
+    CONNECTIONS,
+    ACCEPTED,
+    CONNECTIONS_LIMIT,
+    REFUSED,
+    UPSTREAM_CONNECTIONS,
+    UPSTREAM_CONNECTIONS_LIMIT,
+    UPSTREAM_CONNECTIONS_QUEUED,
+    TASKS,
+    DESCRIPTORS,
+    DESCRIPTORS_LIMIT,
+    MEMORY,
+    LOGINS_FORWARDED,
+    LOGIN_QUEUE,
+    LOGIN_CHECKS,
+    LOGIN_CHECK_SECONDS,
+    LOGIN_BUCKETS,
+    LOGIN_DATABASE,
+    CERTIFICATE,
+    SUPERVISED,
+    RESTARTS,
+    LOG_DROPPED,
+    REPLICATION_STATE,
+    REPLICATION_ROWS,
+    REPLICATION_DOUBTS,
+    REPLICATION_LAG,
+    START,
+    BUILD,
+];

@@ -1,7 +1,7 @@
 //! The error of requests that need a token and show none: the same by dendron as by Synapse, for every endpoint that
 //! there is, and with parameters and bodies that Synapse would refuse if it looked at them first.
 
-use dendron::answer::{Asked, missing_token};
+use dendron::answer::{Asked, Headers, missing_token};
 use dendron::endpoint::Endpoints;
 use dendron::endpoint::table::{Methods, Row, rows};
 use libtest_mimic::Failed;
@@ -58,7 +58,7 @@ impl Request {
         headers.insert("content-length", HeaderValue::from(self.body.len()));
         let query = Some(self.query.as_str()).filter(|query| !query.is_empty());
         let endpoint = endpoints.classify(&self.method, &self.path, query);
-        let asked = Asked { method: &self.method, path: &self.path, query, fields: &headers, endpoint };
+        let asked = Asked { method: &self.method, path: &self.path, query, headers: Headers::Map(&headers), endpoint };
         missing_token::wanted(&asked).is_some()
     }
 

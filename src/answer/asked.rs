@@ -1,50 +1,34 @@
 //! What a decision at the edge may know of a request: its head, however it was read.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::Method;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 
+use super::Headers;
 use crate::endpoint::Endpoint;
 use crate::query::query_value;
 
-/// The fields of a request's head. Whoever has parsed a head can be asked, not Pingora's session alone.
-pub trait Fields {
-    /// Every value of a name, in the order in which they came.
-    fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
-
-    /// The first value of a name.
-    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.all(name).next()
-    }
-}
-
-impl Fields for HeaderMap {
-    fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.get_all(name).iter().map(http::HeaderValue::as_bytes)
-    }
-}
-
 /// A request's head.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'head, F> {
+pub struct Asked<'head> {
     /// The method.
     pub method: &'head Method,
     /// The path, as it was sent.
     pub path: &'head str,
     /// The query, as it was sent.
     pub query: Option<&'head str>,
-    /// The header fields.
-    pub fields: &'head F,
+    /// The headers.
+    pub headers: Headers<'head>,
     /// What it was classified as.
     pub endpoint: Endpoint,
 }
 
-impl<F: Fields> Asked<'_, F> {
+impl Asked<'_> {
     /// How long the body is that was announced; `None` where only its end will tell.
     pub fn body_bytes(&self) -> Option<u64> {
-        if self.fields.first(&TRANSFER_ENCODING).is_some() {
+        if self.headers.first(&TRANSFER_ENCODING).is_some() {
             return None;
         }
-        match self.fields.first(&CONTENT_LENGTH) {
+        match self.headers.first(&CONTENT_LENGTH) {
             None => Some(0),
             Some(length) => std::str::from_utf8(length).ok()?.trim().parse().ok(),
         }
@@ -53,7 +37,7 @@ impl<F: Fields> Asked<'_, F> {
     /// Whether anything stands where Synapse looks for an access token: a header, whatever is in it, or a parameter
     /// of the query (Synapse, `api/auth/base.py`, `has_access_token`).
     pub fn has_credentials(&self) -> bool {
-        self.fields.first(&AUTHORIZATION).is_some() || self.has_token_in_query()
+        self.headers.first(&AUTHORIZATION).is_some() || self.has_token_in_query()
     }
 
     /// Whether the query has a parameter `access_token`, even an empty one.
@@ -64,28 +48,31 @@ impl<F: Fields> Asked<'_, F> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use http::HeaderMap;
+    use http::header::HeaderName;
+
     use super::*;
     use crate::endpoint::Endpoints;
 
     /// Lines of headers.
-    pub(crate) type Headers = [(&'static str, &'static str)];
+    pub(crate) type Lines = [(&'static str, &'static str)];
 
     /// Decides on a request that is written as a method and a target, and lines of headers.
-    pub(crate) fn ask<T>(line: &str, headers: &[(&str, &str)], decide: impl FnOnce(&Asked<'_, HeaderMap>) -> T) -> T {
+    pub(crate) fn ask<T>(line: &str, headers: &[(&str, &str)], decide: impl FnOnce(&Asked<'_>) -> T) -> T {
         let (method, target) = line.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let mut fields = HeaderMap::new();
+        let mut map = HeaderMap::new();
         for (name, value) in headers {
-            fields.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
         let endpoint = Endpoints::new().classify(&method, path, query);
-        decide(&Asked { method: &method, path, query, fields: &fields, endpoint })
+        decide(&Asked { method: &method, path, query, headers: Headers::Map(&map), endpoint })
     }
 
     #[test]
     fn a_body_is_as_long_as_it_was_announced() {
-        let table: [(&Headers, Option<u64>); 6] = [
+        let table: [(&Lines, Option<u64>); 6] = [
             (&[], Some(0)),
             (&[("content-length", "0")], Some(0)),
             (&[("content-length", "12")], Some(12)),
@@ -100,7 +87,7 @@ pub(super) mod tests {
 
     #[test]
     fn credentials_are_seen_wherever_synapse_looks() {
-        let table: [(&str, &Headers, bool); 8] = [
+        let table: [(&str, &Lines, bool); 8] = [
             ("GET /", &[], false),
             ("GET /?access_token", &[], false),
             ("GET /?xaccess_token=a", &[], false),

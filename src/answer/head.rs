@@ -54,6 +54,11 @@ impl<'request> Headers<'request> {
         in_map.chain(in_lines.map(|line| line.value))
     }
 
+    /// The first value of a header.
+    pub fn first(self, name: &HeaderName) -> Option<&'request [u8]> {
+        self.all(name).next()
+    }
+
     /// The one value of a header, `None` where there is none. An error where there are several.
     ///
     /// # Errors

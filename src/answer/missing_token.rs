@@ -12,7 +12,7 @@
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
-use super::asked::{Asked, Fields};
+use super::Asked;
 use super::learned::Item;
 use crate::endpoint::Class;
 use crate::query::query_value;
@@ -22,14 +22,14 @@ use crate::query::query_value;
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// The error that a request earns, if it is one that earns one.
-pub fn wanted<F: Fields>(asked: &Asked<'_, F>) -> Option<Item> {
+pub fn wanted(asked: &Asked<'_>) -> Option<Item> {
     let item = fault(asked)?;
     (needs_token(asked) && is_plain(asked)).then_some(item)
 }
 
 /// What is wrong with a request's credentials (Synapse, `api/auth/base.py`, `get_access_token_from_request`).
-fn fault<F: Fields>(asked: &Asked<'_, F>) -> Option<Item> {
-    let mut values = asked.fields.all(&AUTHORIZATION);
+fn fault(asked: &Asked<'_>) -> Option<Item> {
+    let mut values = asked.headers.all(&AUTHORIZATION);
     let (first, is_several) = (values.next(), values.next().is_some());
     match (first, asked.has_token_in_query()) {
         (None, true) => None,
@@ -47,7 +47,7 @@ fn fault<F: Fields>(asked: &Asked<'_, F>) -> Option<Item> {
 
 /// Whether Synapse looks for a token before it looks at anything else. A request whose method does not fit its path
 /// has another class.
-fn needs_token<F: Fields>(asked: &Asked<'_, F>) -> bool {
+fn needs_token(asked: &Asked<'_>) -> bool {
     let label = asked.endpoint.label;
     let is_of_room =
         || label.starts_with("/_matrix/client/v3/rooms/") || label.starts_with("/_matrix/client/v1/rooms/");
@@ -84,8 +84,8 @@ fn needs_token<F: Fields>(asked: &Asked<'_, F>) -> bool {
 
 /// Whether nothing can be in the body that Twisted would take for a token, or would refuse: it reads the body of a
 /// `POST` for parameters, if that says it is a form.
-fn is_plain<F: Fields>(asked: &Asked<'_, F>) -> bool {
-    let kind = asked.fields.first(&CONTENT_TYPE);
+fn is_plain(asked: &Asked<'_>) -> bool {
+    let kind = asked.headers.first(&CONTENT_TYPE);
     let is_form = || kind.is_some_and(|kind| !kind.starts_with(b"application/json"));
     asked.body_bytes().is_some_and(|bytes| bytes <= BODY_BYTES_MAX) && !(*asked.method == Method::POST && is_form())
 }
@@ -93,7 +93,7 @@ fn is_plain<F: Fields>(asked: &Asked<'_, F>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::asked::tests::{Headers, ask};
+    use crate::answer::asked::tests::{Lines, ask};
 
     #[test]
     fn credentials_are_judged_as_synapse_does() {
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn bodies_that_synapse_might_read_first_are_sent_on() {
-        let table: [(&str, &Headers, bool); 8] = [
+        let table: [(&str, &Lines, bool); 8] = [
             ("POST", &[("content-length", "2")], true),
             ("POST", &[("content-length", "65536"), ("content-type", "application/json; charset=utf-8")], true),
             ("POST", &[("content-length", "65537")], false),

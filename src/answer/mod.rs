@@ -28,7 +28,7 @@ use std::time::Instant;
 use crate::exchange::Ended;
 use crate::reply::Reply;
 
-pub use asked::{Asked, Fields};
+pub use asked::Asked;
 pub use head::{Head, Headers};
 pub use learned::Answers;
 pub use malformed::malformed;
@@ -37,8 +37,8 @@ pub use settings::AnswerSettings;
 pub use too_large::BodyLimits;
 
 /// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
-pub fn answer<F: Fields>(
-    asked: &Asked<'_, F>,
+pub fn answer(
+    asked: &Asked<'_>,
     offer: Offer,
     limits: BodyLimits,
     answers: &Answers,
@@ -46,6 +46,6 @@ pub fn answer<F: Fields>(
 ) -> Option<(Reply, Ended)> {
     let class = asked.endpoint.class;
     private::answer(class, offer)
-        .or_else(|| too_large::answer(class, asked.fields, limits))
+        .or_else(|| too_large::answer(class, asked.headers, limits))
         .or_else(|| answers.answer(asked, now).map(|reply| (reply, Ended::Complete)))
 }

@@ -10,7 +10,7 @@
 
 use http::header::CONTENT_LENGTH;
 
-use super::Fields;
+use super::Headers;
 use crate::endpoint::Class;
 use crate::exchange::Ended;
 use crate::reply::{Failure, Reply};
@@ -30,8 +30,8 @@ impl BodyLimits {
 }
 
 /// Answers 413 to a request that announces a body over the limit.
-pub fn answer<F: Fields>(class: Class, fields: &F, limits: BodyLimits) -> Option<(Reply, Ended)> {
-    let bytes = fields.first(&CONTENT_LENGTH).and_then(announced)?;
+pub fn answer(class: Class, headers: Headers<'_>, limits: BodyLimits) -> Option<(Reply, Ended)> {
+    let bytes = headers.first(&CONTENT_LENGTH).and_then(announced)?;
     limits.exceeded(class, bytes).then(|| (Failure::TooLarge.reply(), Ended::BadRequest))
 }
 
@@ -71,13 +71,17 @@ mod tests {
             (Class::Unknown, Some("52428801"), LIMITS, false),
         ];
         for (class, length, limits, refused) in table {
-            assert_eq!(answer(class, &headers(length), limits).is_some(), refused, "{class:?} {length:?} {limits:?}");
+            assert_eq!(
+                answer(class, Headers::Map(&headers(length)), limits).is_some(),
+                refused,
+                "{class:?} {length:?} {limits:?}"
+            );
         }
     }
 
     #[test]
     fn the_answer_is_the_one_that_synapse_means() {
-        let (reply, ended) = answer(Class::MediaUpload, &headers(Some("52428801")), LIMITS).unwrap();
+        let (reply, ended) = answer(Class::MediaUpload, Headers::Map(&headers(Some("52428801"))), LIMITS).unwrap();
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!((reply.status.as_u16(), ended), (413, Ended::BadRequest));
         assert_eq!(body["errcode"], "M_TOO_LARGE");

@@ -33,7 +33,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::answer::login::desk::Desk;
-use crate::answer::{self, Answers, Asked, BodyLimits, Offer};
+use crate::answer::{self, Answers, Asked, BodyLimits, Headers, Offer};
 use crate::client_address::TrustedProxies;
 use crate::endpoint::Endpoints;
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
@@ -171,7 +171,7 @@ impl ProxyHttp for Edge {
             method: &head.method,
             path: head.uri.path(),
             query: head.uri.query(),
-            fields: &head.headers,
+            headers: Headers::Map(&head.headers),
             endpoint: context.exchange.endpoint,
         };
         let (limits, answers) = (self.parts.body_limits, &*self.parts.answers);

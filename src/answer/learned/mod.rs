@@ -25,7 +25,7 @@ use http::StatusCode;
 use prometheus::{IntCounter, IntCounterVec};
 
 use super::AnswerSettings;
-use super::asked::{Asked, Fields};
+use super::Asked;
 use super::missing_token;
 use crate::reply::Reply;
 
@@ -61,7 +61,7 @@ impl Answers {
     }
 
     /// Answers a request, if its answer is known.
-    pub fn answer<F: Fields>(&self, asked: &Asked<'_, F>, now: Instant) -> Option<Reply> {
+    pub fn answer(&self, asked: &Asked<'_>, now: Instant) -> Option<Reply> {
         if let Some(reply) = self.written.answer(asked) {
             return Some(reply);
         }

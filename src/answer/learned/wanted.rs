@@ -6,10 +6,10 @@
 use http::Method;
 
 use super::Item;
-use crate::answer::asked::{Asked, Fields};
+use crate::answer::Asked;
 
 /// The item that answers a request, if any does.
-pub(super) fn wanted<F: Fields>(asked: &Asked<'_, F>) -> Option<Item> {
+pub(super) fn wanted(asked: &Asked<'_>) -> Option<Item> {
     if asked.body_bytes() != Some(0) {
         return None;
     }
@@ -37,7 +37,7 @@ fn preflight(path: &str) -> Option<Item> {
     }
 }
 
-fn document<F: Fields>(asked: &Asked<'_, F>) -> Option<Item> {
+fn document(asked: &Asked<'_>) -> Option<Item> {
     match asked.path {
         // With a token the answer may differ from user to user, or be an error (Synapse, `rest/client/versions.py`).
         "/_matrix/client/versions" => (!asked.has_credentials()).then_some(Item::Versions),
@@ -49,7 +49,7 @@ fn document<F: Fields>(asked: &Asked<'_, F>) -> Option<Item> {
         "/.well-known/matrix/server" => Some(Item::WellKnownServer),
         // A signature is checked where there is one (Synapse, `federation/transport/server/_base.py`).
         "/_matrix/federation/v1/version" => {
-            let is_signed = asked.fields.first(&http::header::AUTHORIZATION).is_some();
+            let is_signed = asked.headers.first(&http::header::AUTHORIZATION).is_some();
             (!is_signed).then_some(Item::FederationVersion)
         }
         path => {

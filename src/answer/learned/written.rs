@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use prometheus::IntCounter;
 
 use crate::answer::AnswerSettings;
-use crate::answer::asked::{Asked, Fields};
+use crate::answer::Asked;
 use crate::answer::settings::WellKnown;
 use crate::reply::{CORS, Reply};
 
@@ -28,7 +28,7 @@ impl Written {
         Written(written.collect())
     }
 
-    pub(super) fn answer<F: Fields>(&self, asked: &Asked<'_, F>) -> Option<Reply> {
+    pub(super) fn answer(&self, asked: &Asked<'_>) -> Option<Reply> {
         let (_, reply, count) = self.0.iter().find(|(path, ..)| *path == asked.path)?;
         let is_read = matches!(*asked.method, Method::GET | Method::HEAD) && asked.body_bytes() == Some(0);
         is_read.then(|| {

@@ -88,6 +88,7 @@ fn status_says_what_is(stack: &mut Stack) -> Result<(), Failed> {
         "classes",
         "connections_limit",
         "descriptors_limit",
+        "logins",
         "pools",
         "server_name",
         "started",
@@ -182,9 +183,16 @@ fn every_metric_has_help_and_type(stacks: &Stacks) -> Result<(), Failed> {
         "dendron_upstream_retries_total",
         "dendron_certificate_expiry_timestamp_seconds",
         "dendron_class_queued_requests",
+        "dendron_logins_forwarded_total",
+        // Nobody follows the replication stream yet but the tests of `replication`.
+        "dendron_replication_state",
+        "dendron_replication_rows_total",
+        "dendron_replication_doubts_total",
     ];
     stacks.on_workers(|stack| {
-        expect_ok(&stack.client().get("/_matrix/client/versions")?, "versions")?;
+        // Something that dendron forwards.
+        let unknown = stack.client().get("/_matrix/client/v3/nothing_here")?;
+        ensure_eq!(unknown.status, 404, "an unknown path");
         let prometheus = Prometheus::start(&stack.admin())?;
         let target = prometheus.target()?;
         ensure_eq!((&target["health"], &target["lastError"]), (&json!("up"), &json!("")), "the target");
@@ -224,6 +232,7 @@ fn requests_are_counted_exactly(stacks: &Stacks) -> Result<(), Failed> {
         let admin = stack.admin();
         let user = User::register(&stack.client(), "counted")?;
         let prometheus = Prometheus::start(&admin)?;
+        everything_is_learned(stack)?;
         let before = settled(&admin, is_count)?;
         let sent = send_some_of_everything(&user)?;
 
@@ -278,6 +287,25 @@ fn difference(expected: &BTreeMap<Series, f64>, found: &BTreeMap<Series, f64>) -
 }
 
 /// Sends requests of many kinds; says how often it has sent which.
+/// Waits until dendron answers what it can: before that it forwards.
+fn everything_is_learned(stack: &Stack) -> Result<(), Failed> {
+    let (client, admin) = (stack.client(), stack.admin());
+    eventually(SOON, || {
+        client.get("/_matrix/client/versions")?;
+        client.get("/_matrix/client/v3/account/whoami")?;
+        client.send("OPTIONS", "/_matrix/client/v3/sync", &[], b"")?;
+        let counts = scrape(&admin)?;
+        for answer in ["versions", "missing_token", "preflight"] {
+            let labels = [("answer".to_owned(), answer.to_owned())].into();
+            let count = counts.get(&("dendron_answers_total".to_owned(), labels));
+            ensure!(count.is_some_and(|count| *count > 0.0), "{answer} is not answered yet");
+        }
+        let logins = &admin.get("/status")?.json()["logins"];
+        ensure!(logins["ready"] == true, "logins are not answered yet: {logins}");
+        Ok(())
+    })
+}
+
 fn send_some_of_everything(user: &User) -> Result<BTreeMap<Place, f64>, Failed> {
     let mut sent: BTreeMap<Place, f64> = BTreeMap::new();
     let mut count = |place: Place| *sent.entry(place).or_default() += 1.0;
@@ -298,12 +326,12 @@ fn send_some_of_everything(user: &User) -> Result<BTreeMap<Place, f64>, Failed> 
     }
     let messages = format!("/_matrix/client/v3/rooms/{}/messages?dir=b", encoded(&room));
     let table = [
-        (3, "GET", "/_matrix/client/versions", "", ("client_read", "GET", "200", "synapse")),
-        (2, "GET", "/_matrix/client/v3/account/whoami", "", ("client_read", "GET", "401", "synapse")),
+        (3, "GET", "/_matrix/client/versions", "", ("client_read", "GET", "200", "edge")),
+        (2, "GET", "/_matrix/client/v3/account/whoami", "", ("client_read", "GET", "401", "edge")),
         (4, "GET", "/_matrix/client/v3/nothing_here", "", ("unknown", "GET", "404", "synapse")),
-        (1, "GET", &messages, "", ("room_messages", "GET", "401", "synapse")),
-        (2, "POST", "/_matrix/client/v3/login", "{}", ("login", "POST", "400", "synapse")),
-        (3, "OPTIONS", "/_matrix/client/v3/sync", "", ("preflight", "OPTIONS", "204", "synapse")),
+        (1, "GET", &messages, "", ("room_messages", "GET", "401", "edge")),
+        (2, "POST", "/_matrix/client/v3/login", "{}", ("login", "POST", "400", "edge")),
+        (3, "OPTIONS", "/_matrix/client/v3/sync", "", ("preflight", "OPTIONS", "204", "edge")),
         (2, "GET", "/_synapse/admin/v1/server_version", "", ("admin", "GET", "404", "edge")),
         (1, "POST", "/_synapse/replication/x/y", "{}", ("private", "POST", "404", "edge")),
     ];
@@ -468,8 +496,6 @@ fn without_synapse_failures_are_counted(_: &Stacks) -> Result<(), Failed> {
     add(&mut expected, "dendron_requests_total", &labels, 3.0);
     // Each request was sent on once: from the first process to the second, and then there is nobody left.
     add(&mut expected, "dendron_upstream_retries_total", &[("pool", "main")], 3.0);
-    add(&mut expected, "dendron_access_log_dropped_total", &[], 0.0);
-    add(&mut expected, "dendron_connections_refused_total", &[], 0.0);
     for process in [first, second] {
         let name = format!("127.0.0.1:{process}");
         add(&mut expected, "dendron_process_requests_total", &[("process", name.as_str())], 3.0);
@@ -478,7 +504,7 @@ fn without_synapse_failures_are_counted(_: &Stacks) -> Result<(), Failed> {
     let (ejections, mut totals) = counts.into_iter().partition(|((name, _), _)| name.contains("_ejections_"));
     let ejections: BTreeMap<Series, f64> = ejections;
     ensure_eq!((ejections.len(), ejections.values().sum()), (2, 1.0), "ejections: {ejections:?}");
-    totals.retain(|(name, _), _| name.ends_with("_total"));
+    totals.retain(|(name, _), count| name.ends_with("_total") && *count > 0.0);
     ensure!(totals == expected, "{}", difference(&expected, &totals));
 
     let mut expiry = BTreeMap::new();

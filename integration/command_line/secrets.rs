@@ -127,7 +127,8 @@ pub fn while_serving(_: &Stacks) -> Result<(), Failed> {
     let cookie = ("Cookie", "hush-cookie");
     let requests = [
         ("GET", "/_matrix/client/v3/sync?since=s1&access_token=hush-query", "", 502),
-        ("POST", "/_matrix/client/v3/login", r#"{"password": "hush-body"}"#, 502),
+        ("POST", "/_matrix/client/v3/login", r#"{"password": "hush-body"}"#, 400),
+        ("POST", "/_matrix/client/v3/login", r#"{"type": "m.login.token", "token": "hush-body"}"#, 502),
         ("GET", "/_matrix/client/v3/rooms/!hush-room:b/messages", "", 502),
         ("GET", "/_matrix/client/v3/profile/@hush-user:b", "", 502),
         ("GET", "/hush-path", "", 502),

@@ -275,7 +275,7 @@ fn by_failures() -> Vec<Sequence> {
         (2, wrong("Nobody-{way}-Failed"), 403),
         (3, wrong("@nobody-{way}-failed:localhost"), 403),
         (4, wrong("nobody-{way}-failed"), 429),
-        (5, wrong("@nobody-{way}-failed:elsewhere"), 403),
+        (5, wrong("@nobody-{way}-failing:localhost"), 403),
     ];
     let no_email = vec![
         (1, by_email("nobody-{way}@example.org", "wrong"), 403),
@@ -300,8 +300,7 @@ fn by_failures() -> Vec<Sequence> {
     ];
     vec![
         sequence("wrong passwords", FAILED_MS, failed),
-        // The last of them names another server, which is Synapse's to answer.
-        Sequence { answerer: None, ..sequence("wrong passwords of nobody", FAILED_MS, unknown) },
+        sequence("wrong passwords of nobody", FAILED_MS, unknown),
         sequence("an e-mail address of nobody", FAILED_MS, no_email),
         sequence("an e-mail address of somebody", FAILED_MS, with_email),
         sequence("a right password forgives no wrong one", FAILED_MS, mixed),

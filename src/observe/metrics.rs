@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Counter, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
@@ -105,8 +105,8 @@ pub struct AtScrape {
     pub login_queue: IntGauge,
     /// Passwords by what became of them.
     pub login_checks: IntCounterVec,
-    /// How long a check takes, in seconds.
-    pub login_check_seconds: Gauge,
+    /// How long threads have checked passwords, in seconds.
+    pub login_check_seconds: Counter,
     /// Addresses and accounts of which the limits of logins know.
     pub login_buckets: IntGauge,
     /// Whether the users' database answers.
@@ -177,7 +177,7 @@ impl Metrics {
                 memory: makes.gauges(table::MEMORY)?.with_label_values::<&str>(&[]),
                 login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
                 login_checks: makes.counters(table::LOGIN_CHECKS)?,
-                login_check_seconds: makes.gauge(table::LOGIN_CHECK_SECONDS)?,
+                login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,
                 login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
                 login_database: makes.gauges(table::LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
                 certificate_expiry: makes.gauges(table::CERTIFICATE)?,
@@ -262,8 +262,8 @@ impl Maker<'_> {
         Ok(metric)
     }
 
-    fn gauge(&self, row: Row) -> Result<Gauge, prometheus::Error> {
-        let metric = Gauge::with_opts(Opts::new(row.name, row.help))?;
+    fn seconds(&self, row: Row) -> Result<Counter, prometheus::Error> {
+        let metric = Counter::with_opts(Opts::new(row.name, row.help))?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }

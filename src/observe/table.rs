@@ -105,11 +105,8 @@ pub(super) const LOGIN_CHECKS: Row = row(
     "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",
     &["outcome"],
 );
-pub(super) const LOGIN_CHECK_SECONDS: Row = row(
-    "dendron_login_check_seconds",
-    "How long a password's check takes, as an average in which the last ones weigh most.",
-    &[],
-);
+pub(super) const LOGIN_CHECK_SECONDS: Row =
+    row("dendron_login_check_seconds_total", "Seconds that threads have spent on checking passwords.", &[]);
 pub(super) const LOGIN_BUCKETS: Row =
     row("dendron_login_limits", "Addresses and accounts of which the limits of logins know.", &[]);
 pub(super) const LOGIN_DATABASE: Row =

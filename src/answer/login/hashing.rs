@@ -42,6 +42,8 @@ pub struct Figures {
     pub dropped: u64,
     /// How many were not taken because the queue was full.
     pub refused: u64,
+    /// How long the threads have spent on checks, in seconds.
+    pub busy_seconds: f64,
     /// How long a check takes, as an average in which the last ones weigh most.
     pub seconds_per_check: f64,
 }
@@ -223,6 +225,7 @@ impl Figures {
         let last = took.as_secs_f64();
         // The first one replaces what was only expected.
         let weight = if self.checked == 1 { 1.0 } else { LAST_WEIGHS };
+        self.busy_seconds += last;
         self.seconds_per_check += weight * (last - self.seconds_per_check);
     }
 }

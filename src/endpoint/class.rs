@@ -78,6 +78,8 @@ pub enum Class {
     Admin,
     /// What the Matrix Authentication Service calls on Synapse.
     Mas,
+    /// What that service answers in Synapse's place, where it has taken logins over: login, logout, refresh.
+    Authentication,
     /// What only the main process serves.
     Main,
     /// What only the main process serves and may take long: room upgrades, deactivations.
@@ -90,7 +92,7 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of the enum, so that `class as usize` is its place.
-    pub const ALL: [Class; 39] = [
+    pub const ALL: [Class; 40] = [
         Class::Sync,
         Class::SlidingSync,
         Class::InitialSync,
@@ -126,6 +128,7 @@ impl Class {
         Class::AdminRead,
         Class::Admin,
         Class::Mas,
+        Class::Authentication,
         Class::Main,
         Class::MainSlow,
         Class::Unknown,
@@ -170,6 +173,7 @@ impl Class {
             Class::AdminRead => "admin_read",
             Class::Admin => "admin",
             Class::Mas => "mas",
+            Class::Authentication => "authentication",
             Class::Main => "main",
             Class::MainSlow => "main_slow",
             Class::Unknown => "unknown",

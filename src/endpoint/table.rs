@@ -5,12 +5,15 @@
 //! nobody promises that it will go on to do so. `scripts/servlets.py` asks an installed Synapse what it serves, and
 //! the integration tests hold the table against it.
 //!
+//! Where the Matrix Authentication Service has taken logins over, [`authentication_rows`] stand before the others.
+//!
 //! Each of Synapse 1.163's expressions matches a whole path. What older releases matched by a beginning alone is not
 //! known here, and goes to main.
 //!
 //! Not here: what a query decides (`tree`), and paths that Synapse does not know.
 
 mod admin;
+mod authentication;
 mod client;
 mod federation;
 mod media;
@@ -24,7 +27,7 @@ pub struct Row {
     /// The methods that Synapse serves here.
     pub methods: Methods,
     /// The versions of the API that the path is served under. The first stands in the template, and each of the others
-    /// may stand in its place. Without any, the template is the only path.
+    /// may stand in its place, `{version}` for any. Without any, the template is the only path.
     pub versions: &'static [&'static str],
     /// The path, with `{name}` for one segment of any text, even none, and at the end `{*name}` for all that follows
     /// behind the slash. It is also the label.
@@ -77,6 +80,11 @@ impl Methods {
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     [client::ROWS, media::ROWS, federation::ROWS, synapse::ROWS, admin::ROWS].into_iter().flatten()
+}
+
+/// The rows that the Matrix Authentication Service answers, each a path that Synapse then does not serve.
+pub fn authentication_rows() -> impl Iterator<Item = &'static Row> {
+    authentication::ROWS.iter()
 }
 
 const GET: Methods = Methods::GET;

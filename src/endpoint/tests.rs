@@ -1,5 +1,6 @@
 //! Tests of the table and the tree together.
 
+mod authentication;
 mod classes;
 mod mistakes;
 mod properties;

@@ -7,7 +7,7 @@
 use http::Method;
 
 use super::area::Area;
-use super::table::{Methods, Row, rows};
+use super::table::{Methods, Row, authentication_rows, rows};
 use super::{Class, Endpoint, Span, Subject};
 use crate::query::{query_pairs, stands_for};
 
@@ -24,17 +24,19 @@ impl Endpoints {
     /// Builds the tree from the table.
     pub fn new() -> Self {
         let mut root = Node::default();
+        rows().for_each(|row| root.insert_row(row, |_| true));
+        Self { root }
+    }
+
+    /// The same where the Matrix Authentication Service has taken logins over: its rows in the place of Synapse's.
+    pub fn with_authentication() -> Self {
+        let mut root = Node::default();
         for row in rows() {
-            let leaf = Leaf::new(row);
-            root.insert(row.template, &leaf);
-            if let Some((written, others)) = row.versions.split_first()
-                && let Some((prefix, path)) = split_at_version(row.template, written)
-            {
-                for version in others {
-                    root.insert_at(prefix.split('/').chain(version.split('/')).chain(path.split('/')), &leaf);
-                }
-            }
+            let is_taken = authentication_rows().any(|taken| taken.template == row.template);
+            // A version of two segments is none to the service, so that path stays with Synapse.
+            root.insert_row(row, |version| !is_taken || version.contains('/'));
         }
+        authentication_rows().for_each(|row| root.insert_row(row, |_| true));
         Self { root }
     }
 
@@ -51,7 +53,10 @@ impl Endpoints {
             Some(segments) => self.root.walk(segments.as_bytes(), &mut below),
             None => &[],
         };
-        let taking = |leaf: &&Leaf| leaf.methods.contains(method);
+        // To the service, a version is never empty.
+        let taking = |leaf: &&Leaf| {
+            leaf.methods.contains(method) && !(leaf.class == Class::Authentication && path.contains("//"))
+        };
         if let Some(leaf) = here.iter().find(taking).or_else(|| below.iter().find(taking)) {
             return leaf.endpoint(path, query);
         }
@@ -108,8 +113,16 @@ impl Key {
 }
 
 impl Node {
-    fn insert(&mut self, template: &'static str, leaf: &Leaf) {
-        self.insert_at(template.strip_prefix('/').unwrap_or(template).split('/'), leaf);
+    /// Inserts the row's paths, of those versions that are wanted.
+    fn insert_row(&mut self, row: &Row, is_wanted: impl Fn(&str) -> bool) {
+        let leaf = Leaf::new(row);
+        let Some((prefix, path)) = row.versions.first().and_then(|written| split_at_version(row.template, written))
+        else {
+            return self.insert_at(row.template.strip_prefix('/').unwrap_or(row.template).split('/'), &leaf);
+        };
+        for version in row.versions.iter().filter(|version| is_wanted(version)) {
+            self.insert_at(prefix.split('/').chain(version.split('/')).chain(path.split('/')), &leaf);
+        }
     }
 
     fn insert_at(&mut self, mut segments: impl Iterator<Item = &'static str>, leaf: &Leaf) {

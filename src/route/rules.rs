@@ -11,6 +11,9 @@ use crate::endpoint::Class;
 /// The pool that must always exist: Synapse's main process.
 pub const MAIN: &str = "main";
 
+/// The pool of the Matrix Authentication Service, the only one that is not Synapse's.
+pub const AUTHENTICATION: &str = "authentication";
+
 /// What requests of a class are balanced by, so that one process's caches serve what belongs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
@@ -80,7 +83,8 @@ pub struct Rule {
     /// How long Synapse may take.
     pub patience: Patience,
     /// Whether main serves the class while nobody of its pool is alive. Not where main cannot: a stream that another
-    /// process writes, media that another process keeps, a sign-on that another process began.
+    /// process writes, media that another process keeps, a sign-on that another process began, a login that is no longer
+    /// Synapse's.
     pub fallback: bool,
 }
 
@@ -149,12 +153,20 @@ pub const RULES: [Rule; Class::ALL.len()] = {
         rule(C::AdminRead, &["admin_read", "admin", MAIN], LeastBusy, LONG),
         rule(C::Admin, &["admin", MAIN], LeastBusy, SLOW),
         rule(C::Mas, &["mas", MAIN], LeastBusy, MINUTE),
+        rule(C::Authentication, &[AUTHENTICATION, MAIN], LeastBusy, MINUTE).without_fallback(),
         rule(C::Main, &[MAIN], LeastBusy, LONG),
         rule(C::MainSlow, &[MAIN], LeastBusy, SLOW),
         rule(C::Unknown, &[MAIN], LeastBusy, LONG),
         rule(C::Private, &[MAIN], LeastBusy, MINUTE),
     ]
 };
+
+/// What the processes of a pool are asked to find out whether they serve. Synapse answers `/health` on every HTTP listener
+/// (`rest/health.py`). The Matrix Authentication Service does so only where it is configured to, and hardly where logins
+/// go; the flows of logins it has in memory (`crates/handlers/src/compat/login.rs`).
+pub fn health_path(pool: &str) -> &'static str {
+    if pool == AUTHENTICATION { "/_matrix/client/v3/login" } else { "/health" }
+}
 
 /// The names that a pool may have: `main`, then the others in the order in which the table first names them.
 pub fn pool_names() -> Vec<&'static str> {
@@ -213,6 +225,7 @@ mod tests {
             Media,
             MediaUpload,
             MediaAdmin,
+            Authentication,
         ];
         for rule in &RULES {
             assert_eq!(rule.fallback, !never.contains(&rule.class), "{:?}", rule.class);

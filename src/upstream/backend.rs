@@ -13,6 +13,7 @@ use super::ejection::{Ejection, Fault};
 use super::queue::{LeaseError, Place, Queue};
 use super::{Address, BackendSettings, ConnectionTimes, Limits};
 use crate::endpoint::Class;
+use crate::route::rules::{self, health_path};
 
 /// A process of Synapse. Pools share it: a process that is in several pools has one health and one count.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Backend {
     /// What rendezvous hashing knows the process by: its address, which is the same for every edge.
     seed: u64,
     times: ConnectionTimes,
+    /// What the checks ask for.
+    health_path: &'static str,
     /// The peer that requests are given a copy of; `None` until the host name is resolved.
     peer: ArcSwapOption<HttpPeer>,
     healthy: AtomicBool,
@@ -44,6 +47,7 @@ impl Backend {
             address: settings.address.clone(),
             seed: xxh3_64(settings.address.to_string().as_bytes()),
             times,
+            health_path: health_path(rules::MAIN),
             peer: ArcSwapOption::empty(),
             healthy: AtomicBool::new(true),
             ejection: Mutex::default(),
@@ -65,6 +69,16 @@ impl Backend {
             }
         }
         backend
+    }
+
+    /// The same, asked for this path by the checks.
+    pub fn checked_at(self, health_path: &'static str) -> Self {
+        Backend { health_path, ..self }
+    }
+
+    /// The path that answers 200 while the process is well.
+    pub fn health_path(&self) -> &'static str {
+        self.health_path
     }
 
     /// The name in metrics and logs.

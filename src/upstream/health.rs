@@ -1,6 +1,7 @@
-//! The active checks: every process is asked for `/health` at a steady pace, and host names are resolved again.
+//! The active checks: every process is asked for its [`Backend::health_path`] at a steady pace, and host names are resolved
+//! again.
 //!
-//! Synapse answers `/health` on every HTTP listener (`rest/health.py`). A check runs on a connection of its own, so that
+//! A check runs on a connection of its own, so that
 //! it sees what a new request would meet.
 
 use std::sync::Arc;
@@ -101,7 +102,7 @@ pub async fn watch(backend: Arc<Backend>) {
 async fn check(connector: &Connector<()>, backend: &Backend) -> Result<(), CheckError> {
     let peer = backend.peer(PATIENCE).ok_or(CheckError::Unresolved)?;
     let (mut session, _reused) = connector.get_http_session(&*peer).await?;
-    let mut request = RequestHeader::build("GET", b"/health", None)?;
+    let mut request = RequestHeader::build("GET", backend.health_path().as_bytes(), None)?;
     request.insert_header("Host", "localhost")?;
     request.insert_header("Connection", "close")?;
     session.write_request_header(Box::new(request)).await?;

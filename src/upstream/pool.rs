@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crate::endpoint::Class;
 use crate::route::Key;
+use crate::route::rules::health_path;
 
 use super::{Backend, ConnectionTimes, Connections, Fault, Granted, LeaseError, Limits, PoolSettings};
 
@@ -97,6 +98,7 @@ impl Pools {
     /// Builds the pools. A process that several pools name by one address is one process.
     pub fn new(settings: &[PoolSettings], times: ConnectionTimes, limits: Limits) -> Self {
         let mut known: BTreeMap<String, Arc<Backend>> = BTreeMap::new();
+        let made = |backend, pool: &str| Backend::new(backend, times, limits).checked_at(health_path(pool));
         let pools = settings.iter().map(|pool| Pool {
             name: pool.name.as_str().into(),
             backends: pool
@@ -104,7 +106,7 @@ impl Pools {
                 .iter()
                 .map(|backend| {
                     let known = known.entry(backend.address.to_string());
-                    Arc::clone(known.or_insert_with(|| Arc::new(Backend::new(backend, times, limits))))
+                    Arc::clone(known.or_insert_with(|| Arc::new(made(backend, &pool.name))))
                 })
                 .collect(),
             turn: AtomicUsize::new(0),

@@ -104,7 +104,7 @@ fn check_own_addresses(config: &Config, places: &dyn Places, problems: &mut Prob
     }
 }
 
-fn own_addresses(config: &Config) -> Vec<(Address, KeyPath)> {
+pub(super) fn own_addresses(config: &Config) -> Vec<(Address, KeyPath)> {
     let listeners = KeyPath::root().key("listeners");
     let numbered = config.listeners.iter().enumerate();
     let mut own: Vec<_> =
@@ -121,7 +121,7 @@ fn collide(left: &Address, right: &Address) -> bool {
 }
 
 /// What one of dendron's own addresses binds; `None` for a unix socket.
-fn socket(own: &Address) -> Option<SocketAddr> {
+pub(super) fn socket(own: &Address) -> Option<SocketAddr> {
     match own {
         Address::Tcp { host, port } => Some(SocketAddr::new(host.parse().ok()?, *port)),
         Address::Unix(_) => None,

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use super::authentication;
 use super::homeserver::{Homeserver, Process, Stream};
 use super::listener::Resource;
 use super::pools::{backend, in_order};
 use super::role::{Role, role};
+use crate::route::rules::AUTHENTICATION;
 use crate::upstream::{BackendSettings, PoolSettings};
 
 /// The pools of this homeserver, in the order of the table of rules.
@@ -34,6 +36,9 @@ pub fn derive(homeserver: &Homeserver) -> Vec<PoolSettings> {
     let main = homeserver.main.listener(Resource::Client);
     if pools.is_empty("federation") && main.is_some_and(|listener| !listener.serves(Resource::Federation)) {
         pools.add("federation", &homeserver.main);
+    }
+    if let Some(service) = homeserver.delegated_auth.as_ref().and_then(authentication::backend) {
+        pools.backends.insert(AUTHENTICATION, vec![service]);
     }
     pools.finish()
 }

@@ -12,6 +12,7 @@
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
 //! - [`login`]: whether logins are answered, and with what.
+//! - `authentication`: the Matrix Authentication Service, where that has taken logins over.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
 //! - `check`, `times`, `unit`, `files`, `descriptors`: what does not fit together, times that would cut what is promised
 //!   (systemd's among them), which files cannot be read, and whether enough can be open.
@@ -20,6 +21,7 @@
 //! Not here: how the settings are used, nor the settings of a part alone, which stand beside it (`listener::settings`,
 //! `observe::settings`, `supervise::settings`). Nothing below `server` imports this module.
 
+mod authentication;
 mod check;
 mod derive;
 mod descriptors;

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::authentication::is_synapses;
 use super::homeserver::{Homeserver, Process, is_main};
 use super::key_path::KeyPath;
 use super::listener::{Listener, Resource};
 use super::nearest::hint;
 use super::problem::{Places, Problems};
 use crate::endpoint::Class;
-use crate::route::rules::{MAIN, RULES, Rule, pool_names};
+use crate::route::rules::{AUTHENTICATION, MAIN, RULES, Rule, pool_names};
 use crate::upstream::{Address, AddressError, BackendSettings, PoolSettings};
 
 /// The most backends of one pool.
@@ -103,9 +104,15 @@ pub(super) fn in_order(mut pools: BTreeMap<String, Vec<BackendSettings>>) -> Vec
 fn resolve(entry: &str, pool: &str, homeserver: Option<&Homeserver>) -> Result<BackendSettings, String> {
     if entry.contains([':', '/']) {
         let address: Address = entry.parse().map_err(|error: AddressError| error.to_string())?;
+        if pool == AUTHENTICATION && is_synapses(&address, homeserver) {
+            return Err(format!("{address} is Synapse's, not the Matrix Authentication Service's"));
+        }
         let process = homeserver.and_then(|homeserver| homeserver.at(&address));
         let name = process.map_or_else(|| address.to_string(), |process| process.name.clone());
         return Ok(BackendSettings { name, address });
+    }
+    if pool == AUTHENTICATION {
+        return Err(format!("expected http://HOST:PORT or unix:/PATH, found {entry}: no process of Synapse's"));
     }
     let Some(homeserver) = homeserver else {
         return Err(format!(

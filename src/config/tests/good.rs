@@ -240,6 +240,34 @@ fn pools_of_dendron_yaml_replace_derived_ones() {
 }
 
 #[test]
+fn the_matrix_authentication_service_is_found_or_written_out() {
+    let old = "experimental_features: {msc3861: {enabled: true, issuer: 'https://auth.example.org/'}}\n";
+    let new = |endpoint: &str| format!("matrix_authentication_service: {{enabled: true, secret: x{endpoint}}}\n");
+    let written = "pools: {authentication: ['unix:/run/mas.sock']}\n";
+    let found = "10.0.0.2:80=10.0.0.2:80";
+    let socket = "unix:/run/mas.sock=unix:/run/mas.sock";
+    for (homeserver, dendron, expected) in [
+        (String::new(), "", None),
+        ("matrix_authentication_service: {enabled: false, endpoint: 'http://10.0.0.2/'}\n".to_owned(), "", None),
+        (new(""), "", Some("localhost:8080=localhost:8080")),
+        (new(", endpoint: 'http://10.0.0.2/'"), "", Some(found)),
+        (new(", endpoint: 'http://10.0.0.2/'"), written, Some(socket)),
+        (new(", endpoint: 'https://auth.example.org/'"), "", None),
+        (new(", endpoint: 'https://auth.example.org/'"), written, Some(socket)),
+        (new(", endpoint: 'http://10.0.0.2/'"), "pools: {authentication: []}\n", None),
+        (old.to_owned(), "", None),
+        (old.to_owned(), written, Some(socket)),
+    ] {
+        let homeserver = format!("{HOMESERVER}{homeserver}");
+        let dendron =
+            format!("listeners: [{{address: 127.0.0.1:80}}]\nsynapse: {{config: [homeserver.yaml]}}\n{dendron}");
+        let files = [("dendron.yaml", dendron.as_str()), ("homeserver.yaml", homeserver.as_str())];
+        let (config, _) = load_files(&files).expect("a good configuration");
+        assert_eq!(pools(&config).get("authentication").map(String::as_str), expected, "{homeserver} {dendron}");
+    }
+}
+
+#[test]
 fn every_setting_is_read() {
     let dendron = "\
 listeners:

@@ -59,7 +59,11 @@ fn one_thing_against_it_is_enough() {
         ("", "password_config: {enabled: false}\n", "password_login_off"),
         ("", "password_config: {enabled: only_for_reauth}\n", "password_login_off"),
         ("", "password_config: {localdb_enabled: false}\n", "local_database_off"),
-        ("", "matrix_authentication_service: {enabled: true, secret: s}\n", "delegated_auth password_login_off"),
+        (
+            "",
+            "matrix_authentication_service: {enabled: true, secret: s, endpoint: 'http://127.0.0.1:8090'}\n",
+            "delegated_auth password_login_off",
+        ),
         (
             "",
             "experimental_features: {msc3866: {enabled: true, require_approval_for_new_accounts: true}}\n",

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use dendron::args::{Arguments, Command, RoutesArguments};
 use dendron::config::{self, Config, Source};
-use dendron::endpoint::Endpoints;
 use dendron::explain::{self, Question};
+use dendron::route::rules::AUTHENTICATION;
 use dendron::server;
 use dendron::supervise;
 
@@ -52,11 +52,11 @@ fn routes(arguments: RoutesArguments) -> Result<(), String> {
     };
     let method = method.parse().map_err(|_| format!("\"{method}\" is no HTTP method"))?;
     let question = Question { method, target, user: arguments.user, origin: arguments.origin };
-    say(&explain::request(&question, &Endpoints::new(), &routes, &pools));
+    say(&explain::request(&question, &server::endpoints(&config), &routes, &pools));
     Ok(())
 }
 
-/// What a good configuration amounts to, in three lines.
+/// What a good configuration amounts to, in a few lines.
 fn summary(config: &Config) -> String {
     let server = config.homeserver.as_ref().map_or("a homeserver", |homeserver| &homeserver.server_name);
     let pools = config.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.backends.len()));
@@ -66,7 +66,13 @@ fn summary(config: &Config) -> String {
         Ok(plan) => format!("answered here; device and tokens by {}", plan.writer),
         Err(forwarded) => format!("forwarded, because {forwarded}"),
     };
-    format!("The configuration for {server} is good.\nPools and their processes: {pools}.\nLogins: {logins}.\n")
+    let service = match config.pool(AUTHENTICATION) {
+        Some(_) => "Login, logout and refresh go to the Matrix Authentication Service (authentication).\n",
+        None => "",
+    };
+    format!(
+        "The configuration for {server} is good.\nPools and their processes: {pools}.\nLogins: {logins}.\n{service}"
+    )
 }
 
 /// Prints to standard output. Whoever reads it may have gone (`| head`), which is no failure.

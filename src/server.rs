@@ -40,6 +40,7 @@ use crate::listener::{
 use crate::observe::logging::LoggingError;
 use crate::observe::{AccessLog, Metrics, logging};
 use crate::proxy::{Edge, Parts, RequestIds};
+use crate::route::rules::AUTHENTICATION;
 use crate::route::{NoMainPool, Routes};
 use crate::supervise::{self, Supervisor};
 use crate::upstream::{Address, Limits, Pools, health};
@@ -103,7 +104,7 @@ impl Dendron {
         // The low bits of the start's nanoseconds tell this run's request ids from another's.
         let run = started.subsec_nanos() ^ std::process::id().rotate_left(16);
         let parts = Parts {
-            endpoints: Endpoints::new(),
+            endpoints: endpoints(config),
             routes,
             pools,
             trusted: TrustedProxies::new(config.trusted_proxies.clone()),
@@ -156,6 +157,11 @@ impl Dendron {
 /// Synapse's own limits, where its configuration is known.
 fn body_limits(config: &Config) -> BodyLimits {
     BodyLimits { upload_size_max: config.homeserver.as_ref().map(|homeserver| homeserver.media.upload_size_max) }
+}
+
+/// The table of endpoints: with logins at the Matrix Authentication Service if it has a pool.
+pub fn endpoints(config: &Config) -> Endpoints {
+    if config.pool(AUTHENTICATION).is_some() { Endpoints::with_authentication() } else { Endpoints::new() }
 }
 
 /// The processes and the ways to them, without anything that serves.

@@ -24,6 +24,7 @@ pub const TESTS: &[crate::Test] = &[
     ("command_line::a_file_that_is_not_there_is_named", a_file_that_is_not_there_is_named),
     ("command_line::an_address_in_use_is_named_at_once", an_address_in_use_is_named_at_once),
     ("command_line::routes_has_a_row_for_each_class", routes_has_a_row_for_each_class),
+    ("command_line::delegated_logins_are_shown", delegated_logins_are_shown),
     ("command_line::routes_explains_a_request", routes_explains_a_request),
     ("command_line::every_spelling_of_a_room_names_one_process", every_spelling_of_a_room),
     ("command_line::users_and_servers_are_spread", users_and_servers_are_spread),
@@ -257,8 +258,9 @@ fn an_address_in_use_is_named_at_once(_: &Stacks) -> Result<(), Failed> {
 fn routes_has_a_row_for_each_class(_: &Stacks) -> Result<(), Failed> {
     let said = routes(POOLS, &[])?;
     let rows = rows(&said);
-    let expected: Vec<&str> =
-        Class::ALL.iter().filter(|class| **class != Class::Private).map(|class| class.name()).collect();
+    // What nobody is offered, and what is Synapse's own here.
+    let is_hidden = |class: &&Class| [Class::Private, Class::Authentication].contains(class);
+    let expected: Vec<&str> = Class::ALL.iter().filter(|class| !is_hidden(class)).map(|class| class.name()).collect();
     let classes: Vec<&str> = rows.iter().skip(1).map(|row| row[0]).collect();
     ensure_eq!(classes, expected, "the classes");
     ensure!(rows.iter().all(|row| row.len() == rows[0].len()), "rows of different lengths:\n{said}");
@@ -273,6 +275,35 @@ fn routes_has_a_row_for_each_class(_: &Stacks) -> Result<(), Failed> {
     // A class's own time is shown in place of the default.
     let said = routes(&format!("{POOLS}timeouts: {{classes: {{sso: 17s}}}}\n"), &[])?;
     ensure!(said.lines().any(|line| line.starts_with("sso ") && line.ends_with("  17 s")), "{said}");
+    Ok(())
+}
+
+/// Where homeserver.yaml gives logins away, `check` and `routes` say to whom.
+fn delegated_logins_are_shown(_: &Stacks) -> Result<(), Failed> {
+    let homeserver = format!(
+        "{HOMESERVER}matrix_authentication_service: {{enabled: true, endpoint: 'http://127.0.0.1:8090/', secret: s}}\n"
+    );
+    let folder = Folder::with(&[("homeserver.yaml", &homeserver)])?;
+    let homeserver = folder.text("homeserver.yaml");
+    let (_, said, told) = texts(run(&["check", "--synapse", &homeserver])?);
+    ensure!(said.contains("main (1), authentication (1).\n") && told.is_empty(), "{said} {told}");
+    ensure!(said.contains("go to the Matrix Authentication Service"), "{said}");
+    let (_, said, _) = texts(run(&["routes", "--synapse", &homeserver])?);
+    let row = rows(&said).into_iter().find(|row| row[0] == "authentication").unwrap_or_default();
+    let expected = ["authentication", "authentication", "127.0.0.1:8090", "nobody: main cannot", "least busy", "60 s"];
+    ensure_eq!(row, expected, "the row");
+    for (method, target, pool) in [
+        ("POST", "/_matrix/client/v3/login", "authentication (the class's own pool)"),
+        ("POST", "/_matrix/client/r0/logout/all?x", "authentication (the class's own pool)"),
+        ("POST", "/_matrix/client/v3/login/", "main (nobody else serves this class)"),
+        ("GET", "/_matrix/client/v3/log%69n", "main (nobody else serves this class)"),
+    ] {
+        let (_, said, _) = texts(run(&["routes", "--synapse", &homeserver, method, target])?);
+        ensure!(
+            said.lines().any(|line| line.starts_with("pool ") && line.ends_with(pool)),
+            "{method} {target}: {said}"
+        );
+    }
     Ok(())
 }
 

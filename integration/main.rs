@@ -31,6 +31,8 @@ mod login;
 mod learned;
 // The error of those who show no token, at every endpoint.
 mod missing_token;
+// Logins that are the Matrix Authentication Service's.
+mod authentication;
 // Which process served a request, by Synapse's own account.
 mod who_served;
 // What is read of Synapse's database.
@@ -108,6 +110,7 @@ fn tests() -> Vec<Test> {
         login::TESTS,
         learned::TESTS,
         missing_token::TESTS,
+        authentication::TESTS,
         who_served::TESTS,
         database::TESTS,
         devices::TESTS,

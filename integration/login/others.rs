@@ -66,16 +66,17 @@ pub fn homeservers_that_log_in_otherwise(stacks: &Stacks) -> Result<(), Failed> 
 }
 
 /// A Synapse beside a stack's, which ends with its owner.
-struct Synapse {
+pub struct Synapse {
     /// `HOST:PORT`.
-    address: String,
+    pub address: String,
     /// What makes the stack's homeserver.yaml its own.
-    changes: String,
+    pub changes: String,
     _process: Child,
 }
 
 impl Synapse {
-    fn start(stack: &Stack, name: &str, settings: &str) -> Result<Self, Failed> {
+    /// Starts one with these settings besides those that keep it apart.
+    pub fn start(stack: &Stack, name: &str, settings: &str) -> Result<Self, Failed> {
         let folder = stack.subfolder(&format!("synapse-{name}"))?;
         let address = free_address()?;
         let port = address.rsplit(':').next().unwrap_or_default();

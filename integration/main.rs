@@ -31,6 +31,8 @@ mod login;
 mod learned;
 // The error of those who show no token, at every endpoint.
 mod missing_token;
+// How often one may try at several edges.
+mod shared_limits;
 // Logins that are the Matrix Authentication Service's.
 mod authentication;
 // Which process served a request, by Synapse's own account.
@@ -111,6 +113,7 @@ fn tests() -> Vec<Test> {
         learned::TESTS,
         missing_token::TESTS,
         authentication::TESTS,
+        shared_limits::TESTS,
         who_served::TESTS,
         database::TESTS,
         devices::TESTS,

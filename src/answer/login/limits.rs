@@ -18,14 +18,17 @@
 //!   still counted by address.
 
 mod buckets;
+pub mod shared;
 
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use buckets::Buckets;
+use shared::{Away, Shared};
 
 /// One limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +57,8 @@ pub enum Store {
     /// In this process's memory.
     #[default]
     Memory,
+    /// In Synapse's Redis, for several edges together; in this process's memory as well, for when Redis is away.
+    Redis,
 }
 
 /// What a bucket is of.
@@ -88,6 +93,7 @@ pub struct Limits {
     addresses: Buckets,
     accounts: Buckets,
     failures: Buckets,
+    shared: Option<Arc<Shared>>,
 }
 
 /// A bucket as Synapse keeps it: when it was last empty, and how many logins were let through since.
@@ -128,21 +134,57 @@ impl Limits {
             addresses: Buckets::new(SHARDS_OF_ADDRESSES),
             accounts: Buckets::new(SHARDS_OF_ACCOUNTS),
             failures: Buckets::new(SHARDS_OF_ACCOUNTS),
+            shared: None,
         }
     }
 
-    /// Asks a bucket at a time in seconds that never goes back.
+    /// The same, shared with other edges.
+    pub fn sharing(self, shared: Arc<Shared>) -> Limits {
+        Limits { shared: Some(shared), ..self }
+    }
+
+    /// What is shared with other edges, if anything is.
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
+        self.shared.as_ref()
+    }
+
+    /// Asks a bucket of all edges, if there are such, and this edge's own. The time is as in [`Limits::ask`].
+    ///
+    /// The edge's own bucket holds some of what the shared one does, so that it refuses nobody whom that would let
+    /// through; but it is there when the shared one is away, or has been lost.
+    pub async fn ask_shared(&self, key: Key<'_>, count: Count, now_seconds: f64) -> Result<(), Limited> {
+        let Some(shared) = &self.shared else { return self.ask(key, count, now_seconds) };
+        self.ask(key, Count::No, now_seconds)?;
+        match shared.ask(key, self.rule(key), count, None).await {
+            Ok(answer) => answer?,
+            Err(Away) => return self.ask(key, count, now_seconds),
+        }
+        // One that was let through in the meantime may have filled it, and is no reason to refuse this one any more.
+        let _ = self.ask(key, count, now_seconds);
+        Ok(())
+    }
+
+    /// Asks this edge's own bucket, at a time in seconds that never goes back.
     pub fn ask(&self, key: Key<'_>, count: Count, now_seconds: f64) -> Result<(), Limited> {
-        let (buckets, rule) = match key {
-            Key::Address(_) => (&self.addresses, self.rules.address),
-            Key::Account(_) => (&self.accounts, self.rules.account),
-            Key::FailedUser(_) | Key::FailedEmail(_) => (&self.failures, self.rules.failed_attempts),
+        let rule = self.rule(key);
+        let buckets = match key {
+            Key::Address(_) => &self.addresses,
+            Key::Account(_) => &self.accounts,
+            Key::FailedUser(_) | Key::FailedEmail(_) => &self.failures,
         };
         match key {
             Key::Address(address) => buckets.ask(&address, rule, count, now_seconds),
             Key::Account(user) => buckets.ask(&Folded::user(user), rule, count, now_seconds),
             Key::FailedUser(user) => buckets.ask(&Folded::user(user), rule, count, now_seconds),
             Key::FailedEmail(address) => buckets.ask(&Folded::Email(address), rule, count, now_seconds),
+        }
+    }
+
+    fn rule(&self, key: Key<'_>) -> Rule {
+        match key {
+            Key::Address(_) => self.rules.address,
+            Key::Account(_) => self.rules.account,
+            Key::FailedUser(_) | Key::FailedEmail(_) => self.rules.failed_attempts,
         }
     }
 

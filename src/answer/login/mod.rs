@@ -3,7 +3,7 @@
 //! [`Logins::answer`] has the steps in Synapse's order (`rest/client/login.py` and `handlers/auth.py`); each is a module:
 //!
 //! - [`request`]: the body, with [`identifier`](mod@identifier): who logs in;
-//! - [`limits`]: Synapse's three limits;
+//! - [`limits`]: Synapse's three limits, of this edge or of several;
 //! - [`neighbours`]: the users' database, and the write;
 //! - [`password`] and [`hashing`]: the comparison, and the threads that do it;
 //! - [`reply`]: the answers, in Synapse's bytes;
@@ -121,7 +121,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
         if has_access_token {
             return None;
         }
-        match self.ask(Key::Address(client), Count::Yes) {
+        match self.ask(Key::Address(client), Count::Yes).await {
             Ok(()) => None,
             Err(Limited(wait)) => Some(limited_after_pause(wait).await),
         }
@@ -146,7 +146,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
     async fn log_in(&self, body: &[u8], client: Option<IpAddr>) -> Result<Reply, Stop> {
         let reading = request::read(body, &self.policy.server_name);
         if reading.counted {
-            self.ask(Key::Address(client), Count::Yes)?;
+            self.ask(Key::Address(client), Count::Yes).await?;
         }
         let attempt = match reading.outcome {
             Outcome::Attempt(attempt) => attempt,
@@ -156,9 +156,9 @@ impl<U: Users, D: Devices> Logins<U, D> {
         let well_known = self.well_known()?;
         let password = attempt.password.prepare(&self.policy.pepper).ok_or(Stop::Forward(Reason::NewCharacters))?;
         let (user_id, password) = self.user_id(&attempt.identifier, password).await?;
-        self.ask(Key::FailedUser(&user_id), Count::No)?;
+        self.ask(Key::FailedUser(&user_id), Count::No).await?;
         let user = self.authenticate(&user_id, password).await?;
-        self.ask(Key::Account(&user.id), Count::Yes)?;
+        self.ask(Key::Account(&user.id), Count::Yes).await?;
         admit(&user, &attempt)?;
         self.register(&user, &attempt, client, well_known.as_deref()).await
     }
@@ -178,12 +178,12 @@ impl<U: Users, D: Devices> Logins<U, D> {
             Identifier::User(user_id) => return Ok((user_id.clone(), password)),
             Identifier::Email(address) => address,
         };
-        self.ask(Key::FailedEmail(address), Count::No)?;
+        self.ask(Key::FailedEmail(address), Count::No).await?;
         if let Some(user_id) = self.users.threepid_owner("email", address).await? {
             return Ok((user_id, password));
         }
         self.check(password, self.decoy.clone()).await?;
-        Err(self.fail(Key::FailedEmail(address)))
+        Err(self.fail(Key::FailedEmail(address)).await)
     }
 
     /// The user whose id and password these are.
@@ -197,7 +197,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
         let right = self.check(password, hash.unwrap_or_else(|| self.decoy.clone())).await?;
         match user {
             Some(user) if known && right => Ok(user),
-            _ => Err(self.fail(Key::FailedUser(user_id))),
+            _ => Err(self.fail(Key::FailedUser(user_id)).await),
         }
     }
 
@@ -242,13 +242,13 @@ impl<U: Users, D: Devices> Logins<U, D> {
     }
 
     /// Counts a failure. That the limit may be reached by now is not what the client is told.
-    fn fail(&self, key: Key<'_>) -> Stop {
-        let _ = self.ask(key, Count::Yes);
+    async fn fail(&self, key: Key<'_>) -> Stop {
+        let _ = self.ask(key, Count::Yes).await;
         Stop::Refuse(Refusal::WrongUserOrPassword)
     }
 
-    fn ask(&self, key: Key<'_>, count: Count) -> Result<(), Limited> {
-        self.limits.ask(key, count, (self.clock)().seconds)
+    async fn ask(&self, key: Key<'_>, count: Count) -> Result<(), Limited> {
+        self.limits.ask_shared(key, count, (self.clock)().seconds).await
     }
 }
 

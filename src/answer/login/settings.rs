@@ -50,8 +50,9 @@ mod tests {
     fn what_can_be_written() {
         let read = |text: &str| serde_yaml::from_str::<LoginSettings>(text);
         assert_eq!(read("{}").unwrap(), LoginSettings::default());
-        let all = read("{enabled: false, threads: 3, queue: 10, limits: memory}").unwrap();
+        let all = read("{enabled: false, threads: 3, queue: 10, limits: redis}").unwrap();
         assert_eq!((all.enabled, all.threads.map(NonZeroUsize::get), all.queue.get()), (false, Some(3), 10));
+        assert_eq!((all.limits, read("{limits: memory}").unwrap().limits), (Store::Redis, Store::Memory));
         for wrong in ["{threads: 0}", "{queue: 0}", "{limits: disk}", "{thread: 1}"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -175,14 +175,28 @@ fn others_do_not(service: &Service, edge: &str, synapse: &str) -> Result<(), Fai
         let [ours, theirs] = [exchange(edge, method, target)?, exchange(synapse, method, target)?];
         let parts = |answer: &str| {
             let (head, body) = answer.split_once("\r\n\r\n")?;
-            // Sizes of chunks are written in both cases.
-            Some((head.lines().next()?.to_owned(), body.to_lowercase()))
+            let is_chunked = header(head, "transfer-encoding") == Some("chunked");
+            Some((head.lines().next()?.to_owned(), if is_chunked { unchunked(body)? } else { body.to_owned() }))
         };
         ensure!(parts(&ours).is_some(), "{method} {target}: no answer but {ours:?}");
         ensure_eq!(parts(&ours), parts(&theirs), "{method} {target}");
         ensure_eq!(service.heard().len(), 0, "{method} {target}: requests that reached the service");
     }
     Ok(())
+}
+
+/// A body out of its chunks.
+fn unchunked(mut chunks: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, rest) = chunks.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.push_str(rest.get(..size)?);
+        chunks = rest[size..].strip_prefix("\r\n")?;
+    }
 }
 
 /// While the service is away, a login fails in Matrix's words, and never as Synapse would refuse it: a client would take

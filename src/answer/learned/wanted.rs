@@ -7,10 +7,12 @@ use http::Method;
 
 use super::Item;
 use crate::answer::Asked;
+use crate::endpoint::Class;
 
 /// The item that answers a request, if any does.
 pub(super) fn wanted(asked: &Asked<'_>) -> Option<Item> {
-    if asked.body_bytes() != Some(0) {
+    // What is not Synapse's to answer is not to be answered by what Synapse once said.
+    if asked.body_bytes() != Some(0) || asked.endpoint.class == Class::Authentication {
         return None;
     }
     match *asked.method {
@@ -64,8 +66,11 @@ fn document(asked: &Asked<'_>) -> Option<Item> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
     use crate::answer::asked::tests::ask;
+    use crate::endpoint::Endpoints;
 
     #[test]
     fn requests_are_matched_as_synapse_matches_them() {
@@ -108,6 +113,23 @@ mod tests {
         ];
         for (line, expected) in table {
             assert_eq!(ask(line, &[], wanted), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn logins_of_the_authentication_service_are_its_own() {
+        let endpoints = Endpoints::with_authentication();
+        for (method, path, expected) in [
+            (Method::GET, "/_matrix/client/v3/login", None),
+            (Method::HEAD, "/_matrix/client/unstable/login", None),
+            (Method::OPTIONS, "/_matrix/client/v3/login", None),
+            (Method::OPTIONS, "/_matrix/client/v3/logout/all", None),
+            (Method::OPTIONS, "/_matrix/client/v3/sync", Some(Item::Preflight)),
+            (Method::GET, "/_matrix/client/versions", Some(Item::Versions)),
+        ] {
+            let endpoint = endpoints.classify(&method, path, None);
+            let asked = Asked { method: &method, path, query: None, fields: &HeaderMap::new(), endpoint };
+            assert_eq!(wanted(&asked), expected, "{method} {path}");
         }
     }
 

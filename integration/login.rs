@@ -9,6 +9,7 @@
 //! - `secrets`: what a login shows to nobody.
 //! - `sessions`: what a login gives is used.
 //! - `limits`: how often one may try.
+//! - `shared`: how often one may try at two edges.
 //! - `signed_tokens`: logins by such.
 //! - `users`: the users that log in.
 //! - `edge`: a dendron with a homeserver.yaml of its own beside a stack's.
@@ -24,6 +25,7 @@ mod mutations;
 pub mod others;
 mod secrets;
 mod sessions;
+mod shared;
 mod signed_tokens;
 mod users;
 
@@ -46,6 +48,7 @@ pub const TESTS: &[Test] = &[
     ("login::mutations_are_answered_alike", mutations_are_answered_alike),
     ("login::a_login_is_a_session", sessions::a_login_is_a_session),
     ("login::the_same_attempt_is_refused", limits::the_same_attempt_is_refused),
+    ("login::edges_refuse_the_same_attempt_together", shared::edges_refuse_the_same_attempt_together),
     ("login::a_forged_address_does_not_help", limits::a_forged_address_does_not_help),
     ("login::a_forged_address_behind_a_proxy_does_not_help", limits::a_forged_address_behind_a_proxy_does_not_help),
     ("login::a_connection_carries_more_than_a_login", connections::a_connection_carries_more_than_a_login),

@@ -41,19 +41,21 @@ const RULES: Rules = Rules {
 };
 
 /// A Redis of a test's own, on a socket.
-struct Redis {
+pub struct Redis {
     folder: TempDir,
     process: Option<Child>,
 }
 
 impl Redis {
-    fn start() -> Result<Self, Failed> {
+    /// Starts it.
+    pub fn start() -> Result<Self, Failed> {
         let mut redis = Redis { folder: tempfile::tempdir()?, process: None };
         redis.begin()?;
         Ok(redis)
     }
 
-    fn begin(&mut self) -> Result<(), Failed> {
+    /// Starts it again, with nothing in it.
+    pub fn begin(&mut self) -> Result<(), Failed> {
         let (socket, folder) = (self.socket().display().to_string(), self.folder.path().display().to_string());
         let arguments = ["--port", "0", "--unixsocket", &socket, "--dir", &folder, "--save", "", "--appendonly", "no"];
         let output = self.folder.path().join("redis.out");
@@ -61,7 +63,8 @@ impl Redis {
         eventually(SOON, || Ok(redis::cmd("PING").exec(&mut self.client()?.get_connection()?)?))
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
@@ -75,7 +78,8 @@ impl Redis {
         }
     }
 
-    fn end(&mut self) {
+    /// Ends it.
+    pub fn end(&mut self) {
         self.process = None;
     }
 }

@@ -5,6 +5,7 @@
 //! - [`run`]: dendron as a program: listeners, admin, supervised processes, signals.
 
 mod logins;
+mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

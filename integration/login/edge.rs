@@ -71,6 +71,11 @@ impl Edge {
         Ok(Edge { address, admin, folder, process })
     }
 
+    /// A client of its admin listener.
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
     /// Stops it, so that its logs are whole; returns who answered each request that bore a name.
     pub fn stop(&mut self) -> Result<Answers, Failed> {
         self.process.stop(Signal::INT)?;

@@ -52,6 +52,11 @@ pub(super) fn refresh(admin: &Admin) {
 fn refresh_logins(admin: &Admin) {
     let metrics = &admin.metrics.at_scrape;
     metrics.login_database.set(admin.logins.has_database().into());
+    if let Some(shared) = admin.logins.shared_limits() {
+        metrics.login_limits_shared.set(shared.is_connected().into());
+        let alone = &metrics.login_limits_alone;
+        alone.inc_by(shared.alone().saturating_sub(alone.get()));
+    }
     let Ok(logins) = admin.logins.logins() else { return };
     let figures = logins.hashing().figures();
     metrics.login_queue.set(as_i64(figures.queue_length));

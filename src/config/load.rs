@@ -13,7 +13,7 @@ use super::problem::{Place, Places, Problems, Severity};
 use super::settings::Settings;
 use super::synapse_file::{self, Merged};
 use super::worker::worker;
-use super::{Config, Source, authentication, derive, descriptors, files, pools, read, supervise, times};
+use super::{Config, Source, authentication, derive, descriptors, files, login, pools, read, supervise, times};
 use crate::endpoint::Class;
 use crate::listener::{Listener, ListenerSettings};
 use crate::observe::access_log::Target;
@@ -158,6 +158,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
     let sources = Sources { dendron: origin.places, homeserver: homeserver_places, workers_complete };
     check::check(&config, &settings, &sources, problems);
     authentication::check(&config, &settings, origin.places, homeserver_places, problems);
+    login::check(&config, origin.places, problems);
     times::check(&config, origin.places, problems);
     files::check(&settings, origin.places, problems);
     descriptors::check(&config, origin.places, problems);

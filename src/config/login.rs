@@ -5,9 +5,11 @@
 use std::fmt;
 
 use super::homeserver::{Engine, Homeserver, LoginLimits, MAIN, RateLimit};
+use super::key_path::KeyPath;
 use super::listener::Resource;
+use super::problem::{Places, Problems};
 use super::{Config, SecretSource};
-use crate::answer::login::limits::{Rule, Rules};
+use crate::answer::login::limits::{Rule, Rules, Store};
 use crate::answer::login::password::Pepper;
 use crate::answer::login::reasons::{Facts, Policy, Reason};
 use crate::answer::login::settings::DatabaseRole;
@@ -94,6 +96,15 @@ fn read_as(
         };
     }
     database::Settings::read(&arguments, variable).map_err(|unusable| unusable.to_string())
+}
+
+/// Limits that are to be shared where there is nothing to share them through.
+pub(super) fn check(config: &Config, places: &dyn Places, problems: &mut Problems) {
+    let has_redis = config.homeserver.as_ref().is_some_and(|homeserver| homeserver.redis.is_some());
+    if config.login.limits == Store::Redis && !has_redis {
+        let place = places.place(&KeyPath::root().key("login").key("limits"));
+        problems.error(place, "expected memory: Synapse's files have no Redis (redis.enabled)");
+    }
 }
 
 fn facts(switched_on: bool, homeserver: &Homeserver, postgres: bool, writer: bool) -> Facts {

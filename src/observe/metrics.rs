@@ -111,6 +111,10 @@ pub struct AtScrape {
     pub login_buckets: IntGauge,
     /// Whether the users' database answers.
     pub login_database: IntGauge,
+    /// Whether the limits of logins are shared.
+    pub login_limits_shared: IntGauge,
+    /// How often a limit that was to be shared was decided alone.
+    pub login_limits_alone: IntCounter,
     /// When certificates expire, by listener, as Unix time.
     pub certificate_expiry: IntGaugeVec,
     /// Readiness of supervised processes.
@@ -180,6 +184,8 @@ impl Metrics {
                 login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,
                 login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
                 login_database: makes.gauges(table::LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
+                login_limits_shared: makes.gauges(table::LOGIN_LIMITS_SHARED)?.with_label_values::<&str>(&[]),
+                login_limits_alone: makes.counters(table::LOGIN_LIMITS_ALONE)?.with_label_values::<&str>(&[]),
                 certificate_expiry: makes.gauges(table::CERTIFICATE)?,
                 supervised: makes.gauges(table::SUPERVISED)?,
                 restarts: makes.counters(table::RESTARTS)?,

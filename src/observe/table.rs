@@ -111,6 +111,13 @@ pub(super) const LOGIN_BUCKETS: Row =
     row("dendron_login_limits", "Addresses and accounts of which the limits of logins know.", &[]);
 pub(super) const LOGIN_DATABASE: Row =
     row("dendron_login_database_up", "1 while the users' database answers, else 0.", &[]);
+pub(super) const LOGIN_LIMITS_SHARED: Row =
+    row("dendron_login_limits_shared", "1 while the limits of logins are shared through Redis, else 0.", &[]);
+pub(super) const LOGIN_LIMITS_ALONE: Row = row(
+    "dendron_login_limits_alone_total",
+    "How often a limit of logins was to be shared, and was decided by this edge alone.",
+    &[],
+);
 pub(super) const CERTIFICATE: Row = row(
     "dendron_certificate_expiry_timestamp_seconds",
     "When a listener's certificate expires, as a Unix time.",
@@ -149,7 +156,7 @@ pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron st
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 40] = [
+pub const TABLE: [Row; 42] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -180,6 +187,8 @@ pub const TABLE: [Row; 40] = [
     LOGIN_CHECK_SECONDS,
     LOGIN_BUCKETS,
     LOGIN_DATABASE,
+    LOGIN_LIMITS_SHARED,
+    LOGIN_LIMITS_ALONE,
     CERTIFICATE,
     SUPERVISED,
     RESTARTS,

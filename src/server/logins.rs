@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 
-use super::StartError;
+use super::{StartError, redis};
 use crate::answer::Answers;
 use crate::answer::login::desk::Desk;
 use crate::answer::login::hashing::Hashing;
+use crate::answer::login::limits::Store;
+use crate::answer::login::limits::shared::{Names, Shared};
 use crate::answer::login::neighbours::{Neighbours, WellKnown, Writer};
 use crate::answer::login::reasons::Reason;
 use crate::answer::login::{Logins, Now};
@@ -53,7 +55,24 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
     let answers = Arc::clone(answers);
     let well_known: WellKnown = Box::new(move || answers.well_known_client(Instant::now()));
     let neighbours = Neighbours { users: Arc::clone(&database), devices: writer, well_known };
-    Ok(Desk::open(Logins::new(policy, hashing, neighbours, Now::clock()), database, devices))
+    let mut logins = Logins::new(policy, hashing, neighbours, Now::clock());
+    if let Some(shared) = shared_limits(config) {
+        logins = logins.sharing(Arc::new(shared));
+    }
+    Ok(Desk::open(logins, database, devices))
+}
+
+/// The limits that other edges have, too, if that is asked for.
+fn shared_limits(config: &Config) -> Option<Shared> {
+    let homeserver = config.homeserver.as_ref().filter(|_| config.login.limits == Store::Redis)?;
+    let secret = read(homeserver.replication_secret.as_ref()).ok()?;
+    match redis::client(homeserver)? {
+        Ok(client) => Some(Shared::new(client, Names::new(&homeserver.server_name, secret.as_ref()))),
+        Err(error) => {
+            tracing::warn!(%error, "logins are limited by each edge alone: Redis cannot be used");
+            None
+        }
+    }
 }
 
 /// What the processes show each other, if they show anything.

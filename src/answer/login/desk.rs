@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Logins;
+use super::limits::shared::Shared;
 use super::neighbours::Writer;
 use super::reasons::Reason;
 use crate::database::{Database, State};
@@ -43,6 +44,8 @@ pub struct DeskStatus {
     pub database: Option<String>,
     /// What is known of the listener that makes devices.
     pub writer: Option<String>,
+    /// Where the limits are kept at the moment.
+    pub limits: Option<&'static str>,
 }
 
 // === impl Desk ===
@@ -70,12 +73,24 @@ impl Desk {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(Arc::clone(&open.database).run(), watch);
+        let share = async {
+            match open.logins.limits().shared() {
+                Some(shared) => shared.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(Arc::clone(&open.database).run(), watch, share);
     }
 
     /// Whether the database answers.
     pub fn has_database(&self) -> bool {
         matches!(self, Desk::Open(open) if matches!(*open.database.state(), State::Ready { .. }))
+    }
+
+    /// The limits that are shared with other edges, if they are to be.
+    pub fn shared_limits(&self) -> Option<&Shared> {
+        let Desk::Open(open) = self else { return None };
+        open.logins.limits().shared().map(AsRef::as_ref)
     }
 
     /// What an administrator can see of it.
@@ -102,6 +117,11 @@ impl Desk {
                         "ready, but open to anybody who reaches it".to_owned()
                     }
                     Some(Listener::Unready(reason)) => reason.to_string(),
+                }),
+                limits: Some(match self.shared_limits().map(Shared::is_connected) {
+                    None => "in memory",
+                    Some(true) => "shared",
+                    Some(false) => "in memory, while Redis is away",
                 }),
             },
         }

@@ -29,6 +29,7 @@ pub mod request;
 pub mod settings;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
@@ -39,6 +40,7 @@ use crate::secret::Secret;
 use crate::synapse::{DeviceRequest, RegisterError};
 use hashing::{Hashing, Unchecked};
 use identifier::Identifier;
+use limits::shared::Shared;
 use limits::{Count, Key, Limited, Limits};
 use neighbours::{Devices, Neighbours, Registered, Users, WellKnown};
 use password::{Prepared, StoredHash};
@@ -101,6 +103,11 @@ impl<U: Users, D: Devices> Logins<U, D> {
         let Neighbours { users, devices, well_known } = neighbours;
         let (limits, decoy) = (Limits::new(policy.limits), StoredHash::decoy(policy.bcrypt_rounds));
         Logins { policy, limits, hashing, users, devices, well_known, decoy, clock }
+    }
+
+    /// The same, limited together with other edges.
+    pub fn sharing(self, shared: Arc<Shared>) -> Self {
+        Logins { limits: self.limits.sharing(shared), ..self }
     }
 
     /// Answers a login whose body was read, from a client at this address.

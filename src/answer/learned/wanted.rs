@@ -69,6 +69,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::answer::Headers;
     use crate::answer::asked::tests::ask;
     use crate::endpoint::Endpoints;
 
@@ -128,7 +129,8 @@ mod tests {
             (Method::GET, "/_matrix/client/versions", Some(Item::Versions)),
         ] {
             let endpoint = endpoints.classify(&method, path, None);
-            let asked = Asked { method: &method, path, query: None, fields: &HeaderMap::new(), endpoint };
+            let asked =
+                Asked { method: &method, path, query: None, headers: Headers::Map(&HeaderMap::new()), endpoint };
             assert_eq!(wanted(&asked), expected, "{method} {path}");
         }
     }

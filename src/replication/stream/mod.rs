@@ -4,7 +4,7 @@
 //! another shape than it knows; more fields than it knows are no reason to doubt, because Synapse adds them at the end.
 //! A stream that is not in the table concerns everybody.
 //!
-//! - [`rules`]: the rules but one.
+//! - `rules`: the rules but one.
 //! - [`caches`]: the stream on which cache invalidations travel, and with them ended tokens and used keys.
 
 pub mod caches;

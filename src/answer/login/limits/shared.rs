@@ -1,6 +1,6 @@
 //! Buckets that several edges share, in Synapse's Redis.
 //!
-//! A script of Redis's own, which nothing can come between, does the arithmetic; it is the one of [`super::Bucket`], by
+//! A script of Redis's own, which nothing can come between, does the arithmetic; it is the one of `super::Bucket`, by
 //! Redis's clock. Buckets that have drained go by themselves. Redis's own limit of memory bounds them.
 //!
 //! # While Redis is away

@@ -54,9 +54,10 @@ pub mod listener;
 
 pub mod answer;
 
+pub mod replication;
+
 pub mod token;
 
-pub mod replication;
 pub mod synapse;
 
 pub mod database;

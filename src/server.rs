@@ -171,6 +171,11 @@ impl Dendron {
         self.following.as_deref()
     }
 
+    /// Who is behind access tokens.
+    pub fn callers(&self) -> &Arc<Callers> {
+        &self.parts.callers
+    }
+
     /// What becomes of logins.
     pub fn logins(&self) -> Arc<Desk> {
         Arc::clone(&self.parts.logins)
@@ -400,7 +405,7 @@ fn admin_service(
         supervisor,
         runtimes: dendron.runtimes.clone(),
         logins: dendron.logins(),
-        callers: Arc::clone(&dendron.parts.callers),
+        callers: Arc::clone(dendron.callers()),
         replication: dendron.following().map(Following::state),
         certificates: certificates.clone(),
         server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),

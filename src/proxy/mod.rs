@@ -4,6 +4,7 @@
 //! - `retry`: whether a request that may have reached Synapse is sent again.
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
+//! - `caller`: what passing answers tell of access tokens.
 //! - `login`: a login's body, and its answer beside its client.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
@@ -11,6 +12,7 @@
 //! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
 
 mod attempt;
+mod caller;
 mod failure;
 mod forward;
 pub(crate) mod linger;
@@ -21,7 +23,7 @@ mod story;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -45,6 +47,7 @@ use crate::token::Callers;
 use crate::upstream::Pools;
 
 use attempt::Attempts;
+use caller::Passing;
 pub(crate) use failure::ended;
 
 /// What every listener's proxy shares. Built once, by `server`.
@@ -108,6 +111,8 @@ pub struct Context {
     attempts: Attempts,
     /// Set where dendron itself knows why a request fails; else the Pingora error tells.
     failure: Option<Failure>,
+    /// An answer that gives a token, while it passes.
+    passing: Option<Passing>,
 }
 
 impl Edge {
@@ -133,7 +138,7 @@ impl ProxyHttp for Edge {
 
     fn new_ctx(&self) -> Context {
         let exchange = self.parts.unread(Instant::now());
-        Context { exchange, attempts: Attempts::default(), failure: None }
+        Context { exchange, attempts: Attempts::default(), failure: None, passing: None }
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -244,14 +249,26 @@ impl ProxyHttp for Edge {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
-        _response: &mut ResponseHeader,
+        session: &mut Session,
+        response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
         context.exchange.first_byte = Some(context.exchange.started.elapsed());
         context.exchange.answered_by = AnsweredBy::Synapse;
         context.attempts.answered();
+        self.heard(session.req_header(), response, context);
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        self.overheard(body.as_ref(), end_of_stream, context);
+        Ok(None)
     }
 
     fn fail_to_connect(

@@ -20,7 +20,6 @@ use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::{Client, raw_unix};
 use crate::harness::matrix::{PASSWORD, User, encoded, expect_ok};
 use crate::harness::stack::Stack;
-use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq, program};
 use crate::login::synapse_address;
 use crate::replication::proxy::Proxy;

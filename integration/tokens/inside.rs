@@ -1,8 +1,6 @@
 //! A dendron inside of the test, whose callers can be asked. It stands before a stack's Synapse, beside the stack's own
 //! dendron: what is sent through that one passes this one by.
 
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -18,6 +16,7 @@ use http::header::AUTHORIZATION;
 use libtest_mimic::Failed;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use tokio::sync::watch;
 
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::Client;
@@ -28,23 +27,18 @@ use crate::login::edge::changed;
 pub struct Inside {
     pub client: Client,
     dendron: Dendron,
-    stop: Sender<()>,
+    stop: watch::Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Ends the server when the test says so.
-struct Stop(Mutex<Receiver<()>>);
+/// Ends the server when the test says so, or has ended itself.
+struct Stop(watch::Receiver<()>);
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
-        loop {
-            let asked = self.0.lock().map(|stop| stop.try_recv());
-            if !matches!(asked, Ok(Err(std::sync::mpsc::TryRecvError::Empty))) {
-                return ShutdownSignal::FastShutdown;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let _ = self.0.clone().changed().await;
+        ShutdownSignal::FastShutdown
     }
 }
 
@@ -68,8 +62,8 @@ impl Inside {
         edge.add_tcp(&address);
         server.add_service(edge);
         server.add_services(dendron.background_services());
-        let (stop, stopped) = channel();
-        let signal = Stop(Mutex::new(stopped));
+        let (stop, stopped) = watch::channel(());
+        let signal = Stop(stopped);
         let thread = std::thread::spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signal) }));
         let inside = Inside { client: Client::new(&format!("http://{address}")), dendron, stop, thread: Some(thread) };
         eventually(SOON, || inside.client.get("/_matrix/client/versions").map(drop))?;
@@ -92,12 +86,12 @@ impl Inside {
 
     /// Who is behind a token, if that is believed.
     pub fn believed(&self, token: &str) -> Option<Caller> {
-        self.dendron.callers().get(self.hash(token), Instant::now())
+        self.dendron.callers().get(self.hash(token)?, Instant::now())
     }
 
     /// Whose token it is or was, if that is known.
     pub fn owner(&self, token: &str) -> Option<Caller> {
-        self.dendron.callers().owner(self.hash(token))
+        self.dendron.callers().owner(self.hash(token)?)
     }
 
     /// Has Synapse asked about a token.
@@ -115,10 +109,9 @@ impl Inside {
         Ok(value.map_or(Ok(0.0), str::parse)?)
     }
 
-    fn hash(&self, token: &str) -> TokenHash {
+    fn hash(&self, token: &str) -> Option<TokenHash> {
         let headers = authorization(token);
-        let token = AccessToken::of_request(&headers, None).expect("a token that fits a header");
-        self.dendron.callers().hash(&token)
+        AccessToken::of_request(&headers, None).map(|token| self.dendron.callers().hash(&token))
     }
 }
 
@@ -129,7 +122,7 @@ fn authorization(token: &str) -> HeaderMap {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let _ = self.stop.send(());
+        self.stop.send_replace(());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -82,11 +82,14 @@ pub fn cases() -> Vec<Case> {
 
 /// The same for a Synapse before 1.134, which logs locked users in.
 pub fn older_cases() -> Vec<Case> {
+    let forwarded = Some(Expect::Forwarded);
     let older = |case: Case| match case.reply {
-        Some(LOCKED) => Case { reply: Some(Status(200)), answerer: Some(Expect::Forwarded), ..case },
+        // What it asks further is not refused any more, or for another reason.
+        Some(LOCKED) => Case { reply: None, answerer: forwarded, ..case },
         _ => case,
     };
-    cases().into_iter().map(older).collect()
+    let locked = Case::new(&password_body("l-locked", "hush-locked"), Some(User("@l-locked:localhost")), forwarded);
+    cases().into_iter().map(older).chain([locked]).collect()
 }
 
 /// Rows of a table: the members of the body besides its `type`, what Synapse answers, and who should.

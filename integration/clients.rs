@@ -14,6 +14,7 @@ use crate::harness::matrix::{User, expect_ok};
 use crate::harness::metrics::Metrics;
 use crate::harness::stack::Stack;
 use crate::harness::{checkout, dev_folder, ensure, ensure_eq, fail, program};
+use crate::login::edge::until_answering;
 
 pub const TESTS: &[Test] = &[
     ("clients::matrix_nio_on_monolith", |stacks| stacks.on_monolith(|stack| converse(stack, &NIO))),
@@ -29,6 +30,7 @@ const PASSWORD: &str = "never-to-be-logged-4f1d";
 /// How Synapse begins every access token of a user.
 const TOKEN: &str = "syt_";
 const REQUESTS: &str = "dendron_requests_total";
+const FORWARDED: &str = "dendron_logins_forwarded_total";
 
 /// A client program.
 struct Client {
@@ -70,6 +72,7 @@ const COMMON: &[&str] = &[
 
 fn converse(stack: &mut Stack, client: &Client) -> Result<(), Failed> {
     let admin = stack.admin();
+    until_answering(&admin)?;
     let before = Metrics::scrape(&admin)?;
     let log_before = std::fs::read_to_string(stack.dendron_log())?.len();
 
@@ -85,10 +88,24 @@ fn converse(stack: &mut Stack, client: &Client) -> Result<(), Failed> {
         let granted = after.sum(REQUESTS, &labels) - before.sum(REQUESTS, &labels);
         ensure!(granted >= 1.0, "no request of class {class} was granted through dendron");
     }
+    logins_are_answered_here(&before, &after)?;
     no_server_error(&before, &after)?;
     every_endpoint_is_known(&before, &after)?;
     every_request_is_logged_once(stack, &before, log_before)?;
     no_secret_is_told(stack)
+}
+
+/// Every login with a password was answered by dendron itself, and there were some.
+fn logins_are_answered_here(before: &Metrics, after: &Metrics) -> Result<(), Failed> {
+    let more = |name: &str, labels: &[(&str, &str)]| after.sum(name, labels) - before.sum(name, labels);
+    let labels = [("class", "login"), ("method", "POST"), ("code", "200"), ("answered_by", "edge")];
+    let answered = more(REQUESTS, &labels);
+    ensure!(answered >= 1.0, "no login was answered at the edge");
+    for (reason, _) in after.by(FORWARDED, &[], "reason") {
+        let forwarded = more(FORWARDED, &[("reason", &reason)]);
+        ensure!(forwarded == 0.0 || reason == "other_type", "{forwarded} logins were forwarded: {reason}");
+    }
+    Ok(())
 }
 
 fn no_server_error(before: &Metrics, after: &Metrics) -> Result<(), Failed> {

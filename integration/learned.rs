@@ -20,10 +20,12 @@ use impostor::Impostor;
 use relay::Relay;
 
 pub const TESTS: &[Test] = &[
-    ("learned::answers_are_synapses_own", answers_are_synapses_own),
+    ("learned::answers_are_synapses_own", |stacks| stacks.on_monolith(answers_are_synapses_own)),
+    ("learned::answers_are_an_older_synapses_own", |stacks| stacks.on_older(answers_are_synapses_own)),
     ("learned::workers_say_the_same", workers_say_the_same),
     ("learned::what_depends_on_who_asks_goes_on", what_depends_on_who_asks_goes_on),
-    ("learned::synapse_may_be_down", synapse_may_be_down),
+    ("learned::synapse_may_be_down", |stacks| stacks.on_monolith(synapse_may_be_down)),
+    ("learned::an_older_synapse_may_be_down", |stacks| stacks.on_older(synapse_may_be_down)),
     ("learned::another_version_drops_everything", another_version_drops_everything),
     ("learned::mixed_versions_are_not_answered_for", mixed_versions_are_not_answered_for),
     ("learned::answers_can_be_switched_off_and_written", answers_can_be_switched_off_and_written),
@@ -94,29 +96,27 @@ pub fn main_process(stack: &Stack) -> String {
     stack.facts["synapse"]["processes"][0]["address"].as_str().unwrap_or_default().to_owned()
 }
 
-fn answers_are_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
-    stacks.on_monolith(|stack| {
-        let (edge, direct) = (stack.client(), Client::new(&main_process(stack)));
-        until_learned(&edge, &stack.admin())?;
-        let before = Metrics::scrape(&stack.admin())?;
-        for (method, path, _) in ANSWERED {
-            let theirs = direct.send(method, &format!("{path}?asked=directly"), &[], b"")?;
-            let ours = edge.send(method, &format!("{path}?asked=edge"), &[("Accept-Encoding", "gzip")], b"")?;
-            ensure!(comparable(&ours) == comparable(&theirs), "{method} {path}:\n{ours:?}\n{theirs:?}");
-            ensure!(ours.header("server").starts_with("Synapse/"), "{method} {path}: {ours:?}");
-        }
-        let after = Metrics::scrape(&stack.admin())?;
-        for (_, _, name) in ANSWERED {
-            let labels = [("answer", name)];
-            let given = after.sum("dendron_answers_total", &labels) - before.sum("dendron_answers_total", &labels);
-            let expected = ANSWERED.iter().filter(|(_, _, other)| *other == name).count();
-            ensure!(given == expected as f64, "{name}: {given} were given, not {expected}");
-        }
-        let log = stack.synapse_log("main")?;
-        ensure!(log.contains("?asked=directly"), "Synapse logs what it was asked");
-        ensure!(!log.contains("?asked=edge"), "Synapse was asked");
-        Ok(())
-    })
+fn answers_are_synapses_own(stack: &mut Stack) -> Result<(), Failed> {
+    let (edge, direct) = (stack.client(), Client::new(&main_process(stack)));
+    until_learned(&edge, &stack.admin())?;
+    let before = Metrics::scrape(&stack.admin())?;
+    for (method, path, _) in ANSWERED {
+        let theirs = direct.send(method, &format!("{path}?asked=directly"), &[], b"")?;
+        let ours = edge.send(method, &format!("{path}?asked=edge"), &[("Accept-Encoding", "gzip")], b"")?;
+        ensure!(comparable(&ours) == comparable(&theirs), "{method} {path}:\n{ours:?}\n{theirs:?}");
+        ensure!(ours.header("server").starts_with("Synapse/"), "{method} {path}: {ours:?}");
+    }
+    let after = Metrics::scrape(&stack.admin())?;
+    for (_, _, name) in ANSWERED {
+        let labels = [("answer", name)];
+        let given = after.sum("dendron_answers_total", &labels) - before.sum("dendron_answers_total", &labels);
+        let expected = ANSWERED.iter().filter(|(_, _, other)| *other == name).count();
+        ensure!(given == expected as f64, "{name}: {given} were given, not {expected}");
+    }
+    let log = stack.synapse_log("main")?;
+    ensure!(log.contains("?asked=directly"), "Synapse logs what it was asked");
+    ensure!(!log.contains("?asked=edge"), "Synapse was asked");
+    Ok(())
 }
 
 fn workers_say_the_same(stacks: &Stacks) -> Result<(), Failed> {
@@ -181,32 +181,30 @@ fn what_depends_on_who_asks_goes_on(stacks: &Stacks) -> Result<(), Failed> {
     })
 }
 
-fn synapse_may_be_down(stacks: &Stacks) -> Result<(), Failed> {
-    stacks.on_monolith(|stack| {
-        let folder = stack.subfolder("down")?;
-        let mut relay = Relay::start(main_process(stack).trim_start_matches("http://"))?;
-        let (edge, _dendron) = bare_dendron(&folder, &format!("pools: {{main: [\"{}\"]}}\n", relay.url()))?;
-        let direct = Client::new(&main_process(stack));
-        let ask_all = |is_aged: bool| {
-            for (method, path, _) in ANSWERED {
-                let (ours, theirs) = (edge.send(method, path, &[], b"")?, direct.send(method, path, &[], b"")?);
-                ensure!(ours.header("age").is_empty() != is_aged, "{method} {path}: {ours:?}");
-                let (mut ours, theirs) = (comparable(&ours), comparable(&theirs));
-                ours.1.retain(|(name, _)| name != "age");
-                ensure!(ours == theirs, "{method} {path}:\n{ours:?}\n{theirs:?}");
-            }
-            Ok(())
-        };
-        until_unasked(stack, &edge)?;
-        ask_all(false)?;
-        relay.cut();
-        eventually(SOON, || ask_all(true))?;
-        // Other requests are told the truth.
-        let answer = edge.get("/_matrix/client/v3/publicRooms")?;
-        ensure!([502, 503].contains(&answer.status), "{answer:?}");
-        relay.mend()?;
-        eventually(SOON, || ask_all(false))
-    })
+fn synapse_may_be_down(stack: &mut Stack) -> Result<(), Failed> {
+    let folder = stack.subfolder("down")?;
+    let mut relay = Relay::start(main_process(stack).trim_start_matches("http://"))?;
+    let (edge, _dendron) = bare_dendron(&folder, &format!("pools: {{main: [\"{}\"]}}\n", relay.url()))?;
+    let direct = Client::new(&main_process(stack));
+    let ask_all = |is_aged: bool| {
+        for (method, path, _) in ANSWERED {
+            let (ours, theirs) = (edge.send(method, path, &[], b"")?, direct.send(method, path, &[], b"")?);
+            ensure!(ours.header("age").is_empty() != is_aged, "{method} {path}: {ours:?}");
+            let (mut ours, theirs) = (comparable(&ours), comparable(&theirs));
+            ours.1.retain(|(name, _)| name != "age");
+            ensure!(ours == theirs, "{method} {path}:\n{ours:?}\n{theirs:?}");
+        }
+        Ok(())
+    };
+    until_unasked(stack, &edge)?;
+    ask_all(false)?;
+    relay.cut();
+    eventually(SOON, || ask_all(true))?;
+    // Other requests are told the truth.
+    let answer = edge.get("/_matrix/client/v3/publicRooms")?;
+    ensure!([502, 503].contains(&answer.status), "{answer:?}");
+    relay.mend()?;
+    eventually(SOON, || ask_all(false))
 }
 
 /// Waits until Synapse's log has nothing of what is asked, preflights aside, which it does not log: then everything is

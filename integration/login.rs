@@ -5,6 +5,7 @@
 //! - `compare`: what of two answers must be equal.
 //! - `connections`: a login among other requests, and one whose body does not come.
 //! - `declining`: configurations in which the edge must not decide; `forwarder`: a database that goes away.
+//! - `outage`: databases that go away for Synapse, too.
 //! - `others`: homeservers that really log people in otherwise.
 //! - `secrets`: what a login shows to nobody.
 //! - `sessions`: what a login gives is used.
@@ -23,6 +24,7 @@ mod forwarder;
 mod limits;
 mod mutations;
 pub mod others;
+mod outage;
 mod secrets;
 mod sessions;
 mod shared;
@@ -45,8 +47,10 @@ use edge::Edge;
 
 pub const TESTS: &[Test] = &[
     ("login::answers_are_synapses_own", answers_are_synapses_own),
+    ("login::answers_are_an_older_synapses_own", answers_are_an_older_synapses_own),
     ("login::mutations_are_answered_alike", mutations_are_answered_alike),
     ("login::a_login_is_a_session", sessions::a_login_is_a_session),
+    ("login::a_login_is_a_session_with_workers", sessions::a_login_is_a_session_with_workers),
     ("login::the_same_attempt_is_refused", limits::the_same_attempt_is_refused),
     ("login::edges_refuse_the_same_attempt_together", shared::edges_refuse_the_same_attempt_together),
     ("login::a_forged_address_does_not_help", limits::a_forged_address_does_not_help),
@@ -54,6 +58,7 @@ pub const TESTS: &[Test] = &[
     ("login::a_connection_carries_more_than_a_login", connections::a_connection_carries_more_than_a_login),
     ("login::half_a_login_holds_up_nobody", connections::half_a_login_holds_up_nobody),
     ("login::no_secret_is_told", secrets::no_secret_is_told),
+    ("login::no_secret_is_told_at_any_level", secrets::no_secret_is_told_at_any_level),
     ("login::no_secret_is_told_of_what_fails", secrets::no_secret_is_told_of_what_fails),
     (
         "login::an_unknown_user_takes_as_long_as_a_wrong_password",
@@ -61,6 +66,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("login::what_is_not_known_is_forwarded", declining::what_is_not_known_is_forwarded),
     ("login::a_database_that_stops_delays_no_login", declining::a_database_that_stops_delays_no_login),
+    ("login::databases_that_stop_for_all_stop_no_login_for_long", outage::databases_that_stop_for_all),
     ("login::homeservers_that_log_in_otherwise", others::homeservers_that_log_in_otherwise),
     ("login::clients_log_in_by_signed_token", signed_tokens::clients_log_in_by_signed_token),
     ("login::passwords_log_in_where_tokens_do", signed_tokens::passwords_log_in_where_tokens_do),
@@ -103,6 +109,10 @@ fn answers_are_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
         ensure!(good >= 50 && cases.len() - good >= 100, "{good} of {} are good", cases.len());
         compare_all(stack, "login-table", &cases).map(drop)
     })
+}
+
+fn answers_are_an_older_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
+    stacks.on_older(|stack| compare_all(stack, "login-table", &cases::older_cases()).map(drop))
 }
 
 fn mutations_are_answered_alike(stacks: &Stacks) -> Result<(), Failed> {

@@ -13,11 +13,15 @@ use crate::harness::ensure;
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::{Answer, Client};
 use crate::harness::metrics::Metrics;
-use crate::harness::stacks::Stacks;
+use crate::harness::stack::Stack;
 use crate::learned::main_process;
 
-pub const TESTS: &[Test] =
-    &[("missing_token::the_error_is_synapses_own_at_every_endpoint", the_error_is_synapses_own_at_every_endpoint)];
+pub const TESTS: &[Test] = &[
+    ("missing_token::the_error_is_synapses_own_at_every_endpoint", |stacks| {
+        stacks.on_monolith(the_error_is_synapses_own)
+    }),
+    ("missing_token::the_error_is_an_older_synapses_own", |stacks| stacks.on_older(the_error_is_synapses_own)),
+];
 
 /// What can be wrong with credentials: the values of `Authorization`, and a part of the query.
 const FAULTS: [(&[&str], &str); 7] = [
@@ -69,46 +73,44 @@ impl Request {
     }
 }
 
-fn the_error_is_synapses_own_at_every_endpoint(stacks: &Stacks) -> Result<(), Failed> {
-    stacks.on_monolith(|stack| {
-        let (edge, direct) = (stack.client(), Client::new(&main_process(stack)));
-        eventually(SOON, || {
-            edge.send("GET", "/_matrix/client/v3/joined_rooms", &[("Authorization", "x")], b"")?;
-            let given = Metrics::scrape(&stack.admin())?.sum("dendron_answers_total", &[("answer", "missing_token")]);
-            if given > 0.0 { Ok(()) } else { Err("not learned yet".into()) }
-        })?;
-        let endpoints = Endpoints::new();
-        let (mut answered, mut forwarded, mut labels, mut faults) = (0, 0, 0, Vec::new());
-        for row in rows().filter(|row| row.template.starts_with("/_matrix/client/")) {
-            for method in methods(row) {
-                let mut is_counted = false;
-                for request in requests(row, &method) {
-                    // What goes on is compared once for each row: it is Synapse's own whatever comes.
-                    if !request.is_answered(&endpoints) {
-                        forwarded += 1;
-                        continue;
-                    }
-                    answered += 1;
-                    is_counted = true;
-                    let (theirs, ours) = (request.send(&direct)?, request.send(&edge)?);
-                    if comparable(&ours) != comparable(&theirs) || theirs.status != 401 {
-                        let name = format!("{method} {} {:?} {}", request.target(), request.headers, request.body);
-                        faults.push(format!(
-                            "{name}:\n  {} {}\n  {} {}",
-                            theirs.status,
-                            theirs.text(),
-                            ours.status,
-                            ours.text()
-                        ));
-                    }
+fn the_error_is_synapses_own(stack: &mut Stack) -> Result<(), Failed> {
+    let (edge, direct) = (stack.client(), Client::new(&main_process(stack)));
+    eventually(SOON, || {
+        edge.send("GET", "/_matrix/client/v3/joined_rooms", &[("Authorization", "x")], b"")?;
+        let given = Metrics::scrape(&stack.admin())?.sum("dendron_answers_total", &[("answer", "missing_token")]);
+        if given > 0.0 { Ok(()) } else { Err("not learned yet".into()) }
+    })?;
+    let endpoints = Endpoints::new();
+    let (mut answered, mut forwarded, mut labels, mut faults) = (0, 0, 0, Vec::new());
+    for row in rows().filter(|row| row.template.starts_with("/_matrix/client/")) {
+        for method in methods(row) {
+            let mut is_counted = false;
+            for request in requests(row, &method) {
+                // What goes on is compared once for each row: it is Synapse's own whatever comes.
+                if !request.is_answered(&endpoints) {
+                    forwarded += 1;
+                    continue;
                 }
-                labels += usize::from(is_counted);
+                answered += 1;
+                is_counted = true;
+                let (theirs, ours) = (request.send(&direct)?, request.send(&edge)?);
+                if comparable(&ours) != comparable(&theirs) || theirs.status != 401 {
+                    let name = format!("{method} {} {:?} {}", request.target(), request.headers, request.body);
+                    faults.push(format!(
+                        "{name}:\n  {} {}\n  {} {}",
+                        theirs.status,
+                        theirs.text(),
+                        ours.status,
+                        ours.text()
+                    ));
+                }
             }
+            labels += usize::from(is_counted);
         }
-        ensure!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults[..faults.len().min(20)].join("\n"));
-        ensure!(labels >= 85 && answered > 3_000 && forwarded > 1_000, "{labels} {answered} {forwarded}");
-        Ok(())
-    })
+    }
+    ensure!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults[..faults.len().min(20)].join("\n"));
+    ensure!(labels >= 85 && answered > 3_000 && forwarded > 1_000, "{labels} {answered} {forwarded}");
+    Ok(())
 }
 
 /// Status, headers and JSON that must be equal. The rest belongs to the moment or to one hop.

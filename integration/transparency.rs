@@ -33,9 +33,6 @@ const HEADERS: [(&str, &str); 4] = [
     ("content-length", "the length of what may differ below; that it is the body's own is checked"),
 ];
 
-/// The header that is not compared where dendron answers a login, which is dendron's answer and not Synapse's.
-const OF_LOGINS: &str = "server";
-
 /// Fields of JSON that are not compared, wherever they stand, and why.
 const FIELDS: [(&str, &str); 15] = [
     ("age", "the moment"),
@@ -135,8 +132,7 @@ fn difference(request: &Request, theirs: (&Answer, &Twin), ours: (&Answer, &Twin
 
 /// All of an answer that must be equal.
 fn comparable(request: &Request, answer: &Answer, twin: &Twin) -> (String, Vec<(String, String)>, String) {
-    let is_login = request.method == "POST" && request.target.contains("/login");
-    let is_ignored = |name: &str| HEADERS.iter().any(|(ignored, _)| *ignored == name) || is_login && name == OF_LOGINS;
+    let is_ignored = |name: &str| HEADERS.iter().any(|(ignored, _)| *ignored == name);
     let mut headers: Vec<(String, String)> = answer
         .headers
         .iter()

@@ -87,14 +87,18 @@ check_rust() {
     fi
 }
 
-# stamp FILE: what the result of an installation from this file depends on.
+# stamp FILE…: what the result of an installation from these files depends on.
 stamp() {
     "$python" --version
-    sha256sum <"$1"
+    cat "$@" | sha256sum
 }
 
-# is_current FOLDER FILE: whether the folder was made from this very file, and to the end.
-is_current() { [ "$(cat "$1/.stamp" 2>/dev/null)" = "$(stamp "$2")" ]; }
+# is_current FOLDER FILE…: whether the folder was made from these very files, and to the end.
+is_current() {
+    made_from=$(cat "$1/.stamp" 2>/dev/null)
+    shift
+    [ "$made_from" = "$(stamp "$@")" ]
+}
 
 # make_venv NAME FILE WHAT: a Python environment .dev/NAME with what a requirements file pins.
 make_venv() {
@@ -105,6 +109,22 @@ make_venv() {
     quietly "$1-venv" "$python" -m venv "$folder"
     quietly "$1" "$folder/bin/pip" install --disable-pip-version-check --no-input --requirement "$2"
     stamp "$2" >"$folder/.stamp"
+}
+
+# make_layer NAME FILE BASE BASE_FILE WHAT: a Python environment .dev/NAME with what a requirements file pins, and with
+# everything else as .dev/BASE has it, which is there already. What it has itself is found first.
+make_layer() {
+    folder=$dev/$1
+    ! is_current "$folder" "$2" "$4" || return 0
+    say "installing $5"
+    rm -rf "$folder"
+    quietly "$1-venv" "$python" -m venv "$folder"
+    quietly "$1" "$folder/bin/pip" install --disable-pip-version-check --no-input --no-deps --requirement "$2"
+    # Not before: pip would take the base's packages for this one's.
+    for packages in "$folder"/lib/python3*/site-packages; do
+        echo "$dev/$3/lib/$(basename "$(dirname "$packages")")/site-packages" >"$packages/base.pth"
+    done
+    stamp "$2" "$4" >"$folder/.stamp"
 }
 
 # Node.js as .dev/bin/node: the machine's own if it is new enough, else one that comes as a wheel. Sets `npm`.
@@ -147,4 +167,7 @@ fi
 install_packages
 check_rust
 [ "$level" = build ] || make_venv venv scripts/requirements.txt "Synapse"
-[ "$level" != test ] || install_clients
+if [ "$level" = test ]; then
+    make_layer venv-older scripts/requirements-older.txt venv scripts/requirements.txt "an older Synapse"
+    install_clients
+fi

@@ -76,3 +76,8 @@ pub fn dendron() -> &'static Path {
 pub fn synapse_python() -> PathBuf {
     dev_folder().join("venv/bin/python")
 }
+
+/// The Python of a Synapse that is 30 releases older.
+pub fn older_synapse_python() -> PathBuf {
+    dev_folder().join("venv-older/bin/python")
+}

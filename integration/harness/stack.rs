@@ -29,22 +29,26 @@ pub struct Stack {
     sockets: TempDir,
     // In this order: dendron stops before what it stands on.
     dendron: Option<Child>,
-    _databases: Child,
+    databases: Child,
 }
 
 impl Stack {
     /// Prepares a stack of a shape in a fresh folder, and starts its databases but not dendron. `more` are further
     /// arguments of `stack.py prepare`.
     pub fn prepare(name: &str, shape: &str, more: &[&str]) -> Result<Self, Failed> {
+        Stack::prepare_on(&synapse_python(), name, shape, more)
+    }
+
+    /// The same with the Synapse that this Python has.
+    fn prepare_on(python: &Path, name: &str, shape: &str, more: &[&str]) -> Result<Self, Failed> {
         let folder = dev_folder().join("test").join(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
         let sockets = tempfile::tempdir()?;
-        let script = checkout().join("scripts/stack.py");
-        let prepared = Command::new(synapse_python())
-            .arg(&script)
+        let prepared = Command::new(python)
+            .arg(stack_script())
             .arg("prepare")
             .arg("--dir")
             .arg(&folder)
@@ -57,25 +61,32 @@ impl Stack {
         }
         let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("stack.json"))?)?;
 
-        let output = folder.join("databases.out");
-        let arguments = [path_text(&script), "databases", "--dir", path_text(&folder)];
-        let mut databases = Child::start("databases", &synapse_python(), &arguments, &output)?;
-        eventually(DATABASES, || {
-            let said = std::fs::read_to_string(&output)?;
-            if said.lines().any(|line| line == "ready") {
-                return Ok(());
-            }
-            Err(format!("running: {}, it said: {said}", databases.is_running()).into())
-        })?;
-        Ok(Stack { folder, facts, sockets, dendron: None, _databases: databases })
+        let databases = databases(&folder)?;
+        Ok(Stack { folder, facts, sockets, dendron: None, databases })
     }
 
     /// The whole stack, ready to serve.
     pub fn start(name: &str, shape: &str, more: &[&str]) -> Result<Self, Failed> {
-        let mut stack = Stack::prepare(name, shape, more)?;
+        Stack::start_on(&synapse_python(), name, shape, more)
+    }
+
+    /// The same with the Synapse that this Python has.
+    pub fn start_on(python: &Path, name: &str, shape: &str, more: &[&str]) -> Result<Self, Failed> {
+        let mut stack = Stack::prepare_on(python, name, shape, more)?;
         stack.start_dendron()?;
         stack.wait_until_ready()?;
         Ok(stack)
+    }
+
+    /// Stops PostgreSQL and Redis, whoever uses them.
+    pub fn stop_databases(&mut self) -> Result<(), Failed> {
+        self.databases.stop(Signal::TERM).map(drop)
+    }
+
+    /// Starts both again, with what they held.
+    pub fn start_databases(&mut self) -> Result<(), Failed> {
+        self.databases = databases(&self.folder)?;
+        Ok(())
     }
 
     /// Starts dendron with the stack's configuration.
@@ -227,6 +238,26 @@ pub fn bare_dendron(folder: &Path, settings: &str) -> Result<(Client, Child), Fa
 /// An address on this machine that nobody listens on at the moment.
 pub fn free_address() -> Result<String, Failed> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// Starts the databases of a stack that is prepared, and waits until they are ready.
+fn databases(folder: &Path) -> Result<Child, Failed> {
+    let output = folder.join("databases.out");
+    let script = stack_script();
+    let arguments = [path_text(&script), "databases", "--dir", path_text(folder)];
+    let mut databases = Child::start("databases", &synapse_python(), &arguments, &output)?;
+    eventually(DATABASES, || {
+        let said = std::fs::read_to_string(&output)?;
+        if said.lines().any(|line| line == "ready") {
+            return Ok(());
+        }
+        Err(format!("running: {}, it said: {said}", databases.is_running()).into())
+    })?;
+    Ok(databases)
+}
+
+fn stack_script() -> PathBuf {
+    checkout().join("scripts/stack.py")
 }
 
 fn edge_socket(folder: &TempDir) -> PathBuf {

@@ -76,10 +76,21 @@ pub fn what_is_not_known_is_forwarded(stacks: &Stacks) -> Result<(), Failed> {
         for (number, (name, changes)) in CHANGES.iter().enumerate() {
             let changes = filled(stack, changes, closed)?;
             let mut edge = Edge::start(stack, &format!("login-declining-{number}"), &changes)?;
+            until_synapse_is_known(&edge)?;
             let found = compare_through(stack, &mut edge, &logins())?;
             faults.extend(found.faults.into_iter().map(|fault| format!("{name}: {fault}")));
         }
         ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        Ok(())
+    })
+}
+
+/// Waits until whoever answers what is no login says that it is Synapse: in the first moment dendron does not know its
+/// name.
+fn until_synapse_is_known(edge: &Edge) -> Result<(), Failed> {
+    eventually(SOON, || {
+        let answer = shape_of_login(&edge.address, b"", "first")?;
+        ensure!(answer.headers.iter().any(|(name, _)| name == "server"), "no Server: {answer:?}");
         Ok(())
     })
 }

@@ -39,22 +39,41 @@ const TOLD: [&str; 16] = [
     "hush-wrong",
 ];
 
+/// Levels and formats of the log, besides the one in which all other tests are logged.
+const LOGS: [(&str, &str); 6] =
+    [("error", "text"), ("warn", "json"), ("info", "text"), ("debug", "json"), ("debug", "text"), ("trace", "text")];
+
 pub fn no_secret_is_told(stacks: &Stacks) -> Result<(), Failed> {
     stacks.on_monolith(|stack| {
         users::make(stack)?;
-        let mut edge = Edge::answering(stack, "login-secrets", "")?;
-        let mut secrets = of_the_stack(stack)?;
-        for (number, body) in TOLD.iter().enumerate() {
-            let case = Case {
-                headers: "Authorization: Bearer hush-bearer\r\nCookie: hush-cookie\r\n".to_owned(),
-                target: format!("{LOGIN}?access_token=hush-query"),
-                ..Case::new(body.as_bytes(), None, None)
-            };
-            secrets.extend(tokens(&send(&edge.address, &case.bytes(&format!("told-{number}")))?));
-        }
-        ensure!(secrets.iter().filter(|secret| secret.starts_with("sy")).count() == 3, "two logins gave no tokens");
-        edge.tells_none_of(&secrets).map(drop)
+        tells_no_secret(stack, Edge::answering(stack, "login-secrets", "")?)
     })
+}
+
+pub fn no_secret_is_told_at_any_level(stacks: &Stacks) -> Result<(), Failed> {
+    stacks.on_monolith(|stack| {
+        users::make(stack)?;
+        for (level, format) in LOGS {
+            let edge = Edge::logging(stack, &format!("login-secrets-{level}-{format}"), level, format)?;
+            tells_no_secret(stack, edge).map_err(|failed| format!("{level}, {format}: {failed:?}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// Sends every body to an edge that answers logins, and looks through all that it says.
+fn tells_no_secret(stack: &Stack, mut edge: Edge) -> Result<(), Failed> {
+    let mut secrets = of_the_stack(stack)?;
+    for (number, body) in TOLD.iter().enumerate() {
+        let case = Case {
+            headers: "Authorization: Bearer hush-bearer\r\nCookie: hush-cookie\r\n".to_owned(),
+            target: format!("{LOGIN}?access_token=hush-query"),
+            ..Case::new(body.as_bytes(), None, None)
+        };
+        secrets.extend(tokens(&send(&edge.address, &case.bytes(&format!("told-{number}")))?));
+    }
+    ensure!(secrets.iter().filter(|secret| secret.starts_with("sy")).count() == 3, "two logins gave no tokens");
+    edge.tells_none_of(&secrets).map(drop)
 }
 
 /// What goes wrong is told at length, and must tell nothing either: Synapse refuses whatever dendron asks its main

@@ -5,11 +5,12 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use super::cases::Expect;
-use super::edge::Edge;
+use super::edge::{Edge, until_answering};
 use super::{LOGIN, synapse_address};
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::Client;
 use crate::harness::matrix::{PASSWORD, User, encoded, expect_ok};
+use crate::harness::metrics::Metrics;
 use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq};
 
@@ -35,6 +36,27 @@ pub fn a_login_is_a_session(stacks: &Stacks) -> Result<(), Failed> {
             let fault = answers.fault(&format!("session-{number}"), Some(Expect::Edge));
             ensure!(fault.is_none(), "login {number}: {fault:?}");
         }
+        Ok(())
+    })
+}
+
+/// The same life, through the stack's own dendron, where other processes read what main writes.
+pub fn a_login_is_a_session_with_workers(stacks: &Stacks) -> Result<(), Failed> {
+    let mut expected = Story::new();
+    stacks.on_monolith(|stack| {
+        expected = live(&Client::new(&format!("http://{}", synapse_address(stack))), "session-c")?;
+        Ok(())
+    })?;
+    stacks.on_workers(|stack| {
+        let admin = stack.admin();
+        until_answering(&admin)?;
+        let answered = || {
+            let labels = [("class", "login"), ("method", "POST"), ("code", "200"), ("answered_by", "edge")];
+            Ok::<_, Failed>(Metrics::scrape(&admin)?.sum("dendron_requests_total", &labels))
+        };
+        let before = answered()?;
+        ensure_eq!(live(&stack.client(), "session-d")?, expected, "the two lives");
+        ensure_eq!(answered()? - before, LOGINS as f64, "logins that were answered at the edge");
         Ok(())
     })
 }
@@ -180,8 +202,7 @@ impl Life {
         let count = devices["devices"].as_array().map(Vec::len).unwrap_or_default();
         self.tell("devices after the third login", count);
         expect_ok(&drawn.send("POST", "/_matrix/client/v3/logout", &json!({}))?, "logout")?;
-        let status = self.token_status(&drawn)?;
-        ensure!(status.starts_with("401"), "logged out, but: {status}");
+        let status = self.is_refused(&drawn)?;
         self.tell("a token after logout", status);
         let status = self.token_status(&same)?;
         ensure!(status.starts_with("200"), "still logged in, but: {status}");
@@ -194,8 +215,7 @@ impl Life {
         self.since = sync(&self.friend, Some(&self.since))?["next_batch"].as_str().unwrap_or_default().to_owned();
         expect_ok(&last.send("POST", "/_matrix/client/v3/logout/all", &json!({}))?, "logout/all")?;
         for user in [&last, phone] {
-            let status = self.token_status(user)?;
-            ensure!(status.starts_with("401"), "logged out everywhere, but: {status}");
+            let status = self.is_refused(user)?;
             self.tell("a token after logout of all", status);
         }
         self.friend_hears("the friend hears of the end")?;
@@ -208,6 +228,14 @@ impl Life {
     fn token_status(&self, user: &User) -> Result<String, Failed> {
         let answer = user.get("/_matrix/client/v3/account/whoami")?;
         Ok(format!("{} {} {}", answer.status, answer.json()["errcode"], answer.json()["soft_logout"]))
+    }
+
+    /// Waits until a token is refused: a worker hears of it a moment later than main.
+    fn is_refused(&self, user: &User) -> Result<String, Failed> {
+        eventually(SOON, || {
+            let status = self.token_status(user)?;
+            if status.starts_with("401") { Ok(status) } else { Err(format!("logged out, but: {status}").into()) }
+        })
     }
 
     /// Waits until the friend's sync says that the user's devices have changed.

@@ -15,24 +15,14 @@ use super::edge::{Edge, secret_in};
 use super::users::{self, LONG, UNICODE};
 use super::{compare_through, synapse_address};
 use crate::harness::ensure;
-use crate::harness::stack::Stack;
-use crate::harness::stacks::{Stacks, has_authlib};
+use crate::harness::stacks::Stacks;
 use Reply::{Refused, User};
 
 const INVALID: Reply = Refused(403, "M_FORBIDDEN", "Invalid username or password");
 const FORGED: Reply = Refused(403, "M_FORBIDDEN", "JWT validation failed: Signature verification failed");
 
-/// Runs a test on a stack that takes signed tokens, if Synapse's Python can.
-fn on_a_stack_with_tokens(stacks: &Stacks, test: impl FnOnce(&mut Stack) -> Result<(), Failed>) -> Result<(), Failed> {
-    if !has_authlib() {
-        println!("not run: Synapse's Python has no package authlib, without which no signed token logs in");
-        return Ok(());
-    }
-    stacks.on_limited(test)
-}
-
 pub fn clients_log_in_by_signed_token(stacks: &Stacks) -> Result<(), Failed> {
-    on_a_stack_with_tokens(stacks, |stack| {
+    stacks.on_limited(|stack| {
         users::make(stack)?;
         let secret = secret_in(&stack.folder().join("secrets/jwt").display().to_string())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -63,7 +53,7 @@ pub fn clients_log_in_by_signed_token(stacks: &Stacks) -> Result<(), Failed> {
 
 /// There is no replication listener that dendron knows of, so that a token is all it could log in with.
 pub fn passwords_log_in_where_tokens_do(stacks: &Stacks) -> Result<(), Failed> {
-    on_a_stack_with_tokens(stacks, |stack| {
+    stacks.on_limited(|stack| {
         users::make(stack)?;
         let edge = Some(Expect::Edge);
         let user = |id: &'static str| Some(User(id));

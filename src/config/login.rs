@@ -12,7 +12,7 @@ use super::{Config, SecretSource};
 use crate::answer::login::limits::{Rule, Rules, Store};
 use crate::answer::login::password::Pepper;
 use crate::answer::login::reasons::{Facts, Policy, Reason};
-use crate::answer::login::settings::DatabaseRole;
+use crate::answer::login::settings::{DatabaseRole, QUEUE_MAX, THREADS_MAX};
 use crate::database;
 use crate::synapse::{JwtSettings, Transport};
 use crate::upstream::Address;
@@ -98,12 +98,19 @@ fn read_as(
     database::Settings::read(&arguments, variable).map_err(|unusable| unusable.to_string())
 }
 
-/// Limits that are to be shared where there is nothing to share them through.
+/// More threads or places than any machine could use, and limits that are to be shared where there is nothing to share
+/// them through.
 pub(super) fn check(config: &Config, places: &dyn Places, problems: &mut Problems) {
+    let place = |key: &str| places.place(&KeyPath::root().key("login").key(key));
+    let threads = config.login.threads.map(|threads| ("threads", threads.get(), THREADS_MAX));
+    for (key, value, most) in threads.into_iter().chain([("queue", config.login.queue.get(), QUEUE_MAX)]) {
+        if value > most {
+            problems.error(place(key), format!("expected at most {most}"));
+        }
+    }
     let has_redis = config.homeserver.as_ref().is_some_and(|homeserver| homeserver.redis.is_some());
     if config.login.limits == Store::Redis && !has_redis {
-        let place = places.place(&KeyPath::root().key("login").key("limits"));
-        problems.error(place, "expected memory: Synapse's files have no Redis (redis.enabled)");
+        problems.error(place("limits"), "expected memory: Synapse's files have no Redis (redis.enabled)");
     }
 }
 

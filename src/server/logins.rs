@@ -14,7 +14,7 @@ use crate::answer::login::desk::Desk;
 use crate::answer::login::hashing::Hashing;
 use crate::answer::login::limits::Store;
 use crate::answer::login::limits::shared::{Names, Shared};
-use crate::answer::login::neighbours::{Neighbours, WellKnown, Writer};
+use crate::answer::login::neighbours::{Neighbours, ServerHeader, WellKnown, Writer};
 use crate::answer::login::reasons::Reason;
 use crate::answer::login::{Logins, Now};
 use crate::config::login::{LoginPlan, Writer as PlannedWriter, login};
@@ -52,9 +52,10 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
     let hashing = Hashing::start(threads, config.login.queue.get(), policy.bcrypt_rounds);
     let hashing = hashing.map_err(StartError::Thread)?;
     let database = Arc::new(Database::new(database, database::connections::COUNT));
-    let answers = Arc::clone(answers);
-    let well_known: WellKnown = Box::new(move || answers.well_known_client(Instant::now()));
-    let neighbours = Neighbours { users: Arc::clone(&database), devices: writer, well_known };
+    let (documents, versions) = (Arc::clone(answers), Arc::clone(answers));
+    let well_known: WellKnown = Box::new(move || documents.well_known_client(Instant::now()));
+    let server: ServerHeader = Box::new(move || versions.server());
+    let neighbours = Neighbours { users: Arc::clone(&database), devices: writer, well_known, server };
     let mut logins = Logins::new(policy, hashing, neighbours, Now::clock());
     if let Some(shared) = shared_limits(config) {
         logins = logins.sharing(Arc::new(shared));

@@ -64,6 +64,8 @@ const FAULT: Reply = Refused(500, "M_UNKNOWN", "Internal server error");
 const MISSING: Reply = Refused(400, "M_UNKNOWN", "Missing JSON keys.");
 /// What is said of a path or method that there is not.
 const UNRECOGNIZED: (&str, &str) = ("M_UNRECOGNIZED", "Unrecognized request");
+/// What a locked user is told since Synapse 1.134.
+const LOCKED: Reply = Refused(401, "M_USER_LOCKED", "User account has been locked");
 const NOT_JSON: Reply = Refused(400, "M_NOT_JSON", "Content not JSON.");
 const NOT_AN_OBJECT: Reply = Refused(400, "M_BAD_JSON", "Content must be a JSON object.");
 
@@ -76,6 +78,18 @@ const fn bad(errcode: &'static str, error: &'static str) -> Reply {
 pub fn cases() -> Vec<Case> {
     [conditions::cases(), identifiers::cases(), users::cases(), devices::cases(), bytes::cases(), requests::cases()]
         .concat()
+}
+
+/// The same for a Synapse before 1.134, which logs locked users in.
+pub fn older_cases() -> Vec<Case> {
+    let forwarded = Some(Expect::Forwarded);
+    let older = |case: Case| match case.reply {
+        // What it asks further is not refused any more, or for another reason.
+        Some(LOCKED) => Case { reply: None, answerer: forwarded, ..case },
+        _ => case,
+    };
+    let locked = Case::new(&password_body("l-locked", "hush-locked"), Some(User("@l-locked:localhost")), forwarded);
+    cases().into_iter().map(older).chain([locked]).collect()
 }
 
 /// Rows of a table: the members of the body besides its `type`, what Synapse answers, and who should.

@@ -3,10 +3,9 @@
 use super::super::users::{LONG, LONG_TOO, LONG_UNICODE, LONG_UNICODE_TOO, UNICODE, UNICODE_TOO};
 use super::Expect::{self, Edge, Forwarded};
 use super::Reply::{Refused, User};
-use super::{Case, FAULT, INVALID, Reply, password_body};
+use super::{Case, FAULT, INVALID, LOCKED, Reply, password_body};
 
 const DEACTIVATED: Reply = Refused(403, "M_USER_DEACTIVATED", "This account has been deactivated");
-const LOCKED: Reply = Refused(401, "M_USER_LOCKED", "User account has been locked");
 
 pub fn cases() -> Vec<Case> {
     let rows: [(&str, &str, Reply, Option<Expect>); 42] = [

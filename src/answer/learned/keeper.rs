@@ -14,6 +14,7 @@ use pingora_core::services::background::BackgroundService;
 use super::shelf::Learned;
 use super::{Answers, Document, Item, Shelf};
 use crate::route::Routes;
+use crate::synapse::version::PRODUCT;
 use crate::synapse::{Answer, AskError, Client};
 use crate::upstream::{Pools, Tried};
 
@@ -21,8 +22,6 @@ use crate::upstream::{Pools, Tried};
 const TICK: Duration = Duration::from_millis(500);
 /// How long a question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a `Server` header begins with (Synapse, `server.py`, `version_string`).
-const SYNAPSE: &str = "Synapse/";
 
 /// Keeps the answers fresh.
 pub struct Keeper {
@@ -65,7 +64,7 @@ impl Keeper {
     fn versions(&self) -> Vec<String> {
         let healthy = self.pools.backends().iter().filter(|backend| backend.is_healthy());
         let mut versions: Vec<String> =
-            healthy.filter_map(|backend| backend.server()).filter(|server| server.starts_with(SYNAPSE)).collect();
+            healthy.filter_map(|backend| backend.server()).filter(|server| server.starts_with(PRODUCT)).collect();
         versions.sort_unstable();
         versions.dedup();
         versions
@@ -75,7 +74,7 @@ impl Keeper {
         let (version, learned) = match self.ask(item).await {
             Ok(answer) => {
                 let version = answer.headers.get(SERVER).and_then(|value| value.to_str().ok());
-                let version = version.filter(|server| server.starts_with(SYNAPSE)).map(str::to_owned);
+                let version = version.filter(|server| server.starts_with(PRODUCT)).map(str::to_owned);
                 (version, learned(item, answer))
             }
             Err(reason) => {
@@ -90,7 +89,7 @@ impl Keeper {
         let route = self.routes.of(item.class());
         let pools = [Some(route.pool), route.fallback].into_iter().flatten().filter_map(|place| self.pools.at(place));
         let backend = { pools }.find_map(|pool| pool.choose(None, &Tried::default(), Instant::now()));
-        let backend = backend.filter(|backend| backend.server().is_some_and(|server| server.starts_with(SYNAPSE)));
+        let backend = backend.filter(|backend| backend.server().is_some_and(|server| server.starts_with(PRODUCT)));
         let peer = backend.and_then(|backend| backend.peer(PATIENCE)).ok_or(AskError::Unresolved)?;
         self.client.ask(&peer, &item.question(), PATIENCE).await
     }

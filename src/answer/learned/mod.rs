@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use prometheus::{IntCounter, IntCounterVec};
 
 use super::AnswerSettings;
@@ -75,5 +75,10 @@ impl Answers {
     pub fn well_known_client(&self, now: Instant) -> Option<Bytes> {
         let reply = self.shelf.load().reply(Item::WellKnownClient, now)?;
         (reply.status == StatusCode::OK).then_some(reply.body)
+    }
+
+    /// Synapse's `Server` header, if it is known and all of its processes have the same.
+    pub fn server(&self) -> Option<HeaderValue> {
+        self.shelf.load().version().and_then(|version| HeaderValue::from_str(version).ok())
     }
 }

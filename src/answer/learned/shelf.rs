@@ -69,6 +69,11 @@ impl Shelf {
         Some(document.reply((self.is_down || age > FRESH_MAX).then_some(age)))
     }
 
+    /// Synapse's version, if all of its processes that are in service are of the same one.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref().filter(|_| !self.is_mixed)
+    }
+
     /// What is to be asked now.
     pub fn due(&self, now: Instant) -> Option<Item> {
         if now < self.resume {

@@ -33,16 +33,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
+use http::header::SERVER;
 
 use crate::database::{Unavailable, User};
 use crate::reply::Reply;
 use crate::secret::Secret;
-use crate::synapse::{DeviceRequest, RegisterError};
+use crate::synapse::{DeviceRequest, RegisterError, Version};
 use hashing::{Hashing, Unchecked};
 use identifier::Identifier;
 use limits::shared::Shared;
 use limits::{Count, Key, Limited, Limits};
-use neighbours::{Devices, Neighbours, Registered, Users, WellKnown};
+use neighbours::{Devices, Neighbours, Registered, ServerHeader, Users, WellKnown};
 use password::{Prepared, StoredHash};
 use reasons::{Policy, Reason};
 use reply::{LIMITED_PAUSE, Refusal, Success};
@@ -65,6 +66,7 @@ pub struct Logins<U, D> {
     users: U,
     devices: D,
     well_known: WellKnown,
+    server: ServerHeader,
     decoy: StoredHash,
     clock: Clock,
 }
@@ -94,15 +96,17 @@ enum Stop {
 
 /// The longest device id, in characters (`_complete_login`).
 const DEVICE_ID_CHARACTERS_MAX: usize = 512;
+/// The first Synapse that lets no locked user log in. An earlier one has the same column in its database, and lets them.
+const REFUSES_LOCKED: Version = Version { major: 1, minor: 134 };
 
 // === impl Logins ===
 
 impl<U: Users, D: Devices> Logins<U, D> {
     /// Logins under this policy, with what they need of others.
     pub fn new(policy: Policy, hashing: Hashing, neighbours: Neighbours<U, D>, clock: Clock) -> Self {
-        let Neighbours { users, devices, well_known } = neighbours;
+        let Neighbours { users, devices, well_known, server } = neighbours;
         let (limits, decoy) = (Limits::new(policy.limits), StoredHash::decoy(policy.bcrypt_rounds));
-        Logins { policy, limits, hashing, users, devices, well_known, decoy, clock }
+        Logins { policy, limits, hashing, users, devices, well_known, server, decoy, clock }
     }
 
     /// The same, limited together with other edges.
@@ -118,7 +122,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
             Err(Stop::Limited(wait)) => limited_after_pause(wait).await,
             Err(Stop::Forward(reason)) => return Answer::Forward(reason),
         };
-        Answer::Reply(reply)
+        Answer::Reply(self.signed(reply))
     }
 
     /// Counts a login that is forwarded without being read, because it is too large or its size is not known; `Some` if
@@ -130,7 +134,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
         }
         match self.ask(Key::Address(client), Count::Yes).await {
             Ok(()) => None,
-            Err(Limited(wait)) => Some(limited_after_pause(wait).await),
+            Err(Limited(wait)) => Some(self.signed(limited_after_pause(wait).await)),
         }
     }
 
@@ -166,7 +170,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
         self.ask(Key::FailedUser(&user_id), Count::No).await?;
         let user = self.authenticate(&user_id, password).await?;
         self.ask(Key::Account(&user.id), Count::Yes).await?;
-        admit(&user, &attempt)?;
+        self.admit(&user, &attempt)?;
         self.register(&user, &attempt, client, well_known.as_deref()).await
     }
 
@@ -206,6 +210,25 @@ impl<U: Users, D: Devices> Logins<U, D> {
             Some(user) if known && right => Ok(user),
             _ => Err(self.fail(Key::FailedUser(user_id)).await),
         }
+    }
+
+    /// Whether a user whose password was right may log in with this device, as far as Synapse asks before it makes one.
+    fn admit(&self, user: &User, attempt: &Attempt) -> Result<(), Stop> {
+        if user.deactivated {
+            return Err(Stop::Refuse(Refusal::Deactivated));
+        }
+        if user.locked {
+            let refuses = self.version().is_some_and(|version| version >= REFUSES_LOCKED);
+            return Err(if refuses { Stop::Refuse(Refusal::Locked) } else { Stop::Forward(Reason::Locked) });
+        }
+        let characters = attempt.device_id.as_deref().map_or(0, |device_id| device_id.chars().count());
+        if characters > DEVICE_ID_CHARACTERS_MAX {
+            return Err(Stop::Refuse(Refusal::LongDeviceId));
+        }
+        if !user.approved {
+            return Err(Stop::Forward(Reason::NotApproved));
+        }
+        Ok(())
     }
 
     /// Device and tokens, made by Synapse.
@@ -257,24 +280,17 @@ impl<U: Users, D: Devices> Logins<U, D> {
     async fn ask(&self, key: Key<'_>, count: Count) -> Result<(), Limited> {
         self.limits.ask_shared(key, count, (self.clock)().seconds).await
     }
-}
 
-/// Whether a user whose password was right may log in with this device, as far as Synapse asks before it makes one.
-fn admit(user: &User, attempt: &Attempt) -> Result<(), Stop> {
-    if user.deactivated {
-        return Err(Stop::Refuse(Refusal::Deactivated));
+    /// Synapse's version, if it is known.
+    fn version(&self) -> Option<Version> {
+        (self.server)().and_then(|server| Version::of_server(server.to_str().ok()?))
     }
-    if user.locked {
-        return Err(Stop::Refuse(Refusal::Locked));
+
+    /// An answer in Synapse's name, where that is known.
+    fn signed(&self, mut reply: Reply) -> Reply {
+        reply.headers.extend((self.server)().map(|server| (SERVER, server)));
+        reply
     }
-    let characters = attempt.device_id.as_deref().map_or(0, |device_id| device_id.chars().count());
-    if characters > DEVICE_ID_CHARACTERS_MAX {
-        return Err(Stop::Refuse(Refusal::LongDeviceId));
-    }
-    if !user.approved {
-        return Err(Stop::Forward(Reason::NotApproved));
-    }
-    Ok(())
 }
 
 /// Synapse holds a limited client for half a second, and so do we; it costs a timer, and slows down whoever tries again

@@ -51,6 +51,9 @@ pub enum Registered {
 /// What `GET /.well-known/matrix/client` says: JSON, verbatim; `None` while that is not known.
 pub type WellKnown = Box<dyn Fn() -> Option<Bytes> + Send + Sync>;
 
+/// Synapse's `Server` header; `None` while that is not known, or is not the same everywhere.
+pub type ServerHeader = Box<dyn Fn() -> Option<HeaderValue> + Send + Sync>;
+
 /// All that logins ask.
 pub struct Neighbours<U, D> {
     /// The users of the homeserver.
@@ -59,6 +62,8 @@ pub struct Neighbours<U, D> {
     pub devices: D,
     /// What a success says of the server's addresses.
     pub well_known: WellKnown,
+    /// In whose name logins are answered.
+    pub server: ServerHeader,
 }
 
 /// Who does the write half.

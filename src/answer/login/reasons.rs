@@ -59,6 +59,8 @@ pub enum Reason {
     NewCharacters,
     /// The stored hash is none that Synapse makes.
     ForeignHash,
+    /// The account is locked, and Synapse may be one that lets locked users log in (before 1.134).
+    Locked,
     /// The account may be waiting for approval.
     NotApproved,
     /// What the answer says of the server's addresses is not learned yet.
@@ -127,7 +129,7 @@ pub struct Policy {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 30] = [
+    pub const ALL: [Reason; 31] = [
         Reason::SynapseUnknown,
         Reason::SwitchedOff,
         Reason::DelegatedAuth,
@@ -152,6 +154,7 @@ impl Reason {
         Reason::EmptyDeviceId,
         Reason::NewCharacters,
         Reason::ForeignHash,
+        Reason::Locked,
         Reason::NotApproved,
         Reason::WellKnownUnknown,
         Reason::DatabaseUnavailable,
@@ -187,6 +190,7 @@ impl Reason {
             Reason::EmptyDeviceId => "empty_device_id",
             Reason::NewCharacters => "new_characters",
             Reason::ForeignHash => "foreign_hash",
+            Reason::Locked => "locked",
             Reason::NotApproved => "not_approved",
             Reason::WellKnownUnknown => "well_known_unknown",
             Reason::DatabaseUnavailable => "database_unavailable",

@@ -36,6 +36,12 @@ pub struct DatabaseRole {
 /// Sixteen seconds of work for one thread, at Synapse's usual cost.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
+/// The most threads: as many cores as a large machine has. Each takes a stack.
+pub const THREADS_MAX: usize = 256;
+/// The most logins that may wait: each holds a connection and a body, and in the longest wait that there is
+/// (`hashing::WAIT_MAX`) no machine comes that far.
+pub const QUEUE_MAX: usize = 16_384;
+
 impl Default for LoginSettings {
     fn default() -> Self {
         LoginSettings { enabled: true, threads: None, queue: QUEUE, limits: Store::default(), database_role: None }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::limits::{Rule, Rules};
 use super::reasons::tests::facts;
@@ -17,6 +18,7 @@ const UNIX_MS: i64 = 1_790_000_000_000;
 struct World {
     users: Vec<User>,
     database_is_there: bool,
+    server: Option<&'static str>,
     registered: Box<dyn Fn() -> Result<Device, RegisterError> + Send + Sync>,
     writes: Mutex<Vec<String>>,
     reads: AtomicUsize,
@@ -77,6 +79,7 @@ fn world() -> World {
     World {
         users,
         database_is_there: true,
+        server: Some("Synapse/1.134.0"),
         registered: Box::new(move || Ok(device.clone())),
         writes: Mutex::default(),
         reads: AtomicUsize::default(),
@@ -103,9 +106,13 @@ fn server(world: World, rules: Rules) -> Server {
         let passed = passed.load(Ordering::Relaxed);
         Now { instant: start, seconds: passed as f64 / 1000.0, unix_ms: UNIX_MS + passed }
     });
-    let world = Arc::new(world);
-    let neighbours =
-        Neighbours { users: Arc::clone(&world), devices: Arc::clone(&world), well_known: Box::new(|| None) };
+    let (known, world) = (world.server, Arc::new(world));
+    let neighbours = Neighbours {
+        users: Arc::clone(&world),
+        devices: Arc::clone(&world),
+        well_known: Box::new(|| None),
+        server: Box::new(move || known.map(HeaderValue::from_static)),
+    };
     let logins = Logins::new(policy, hashing, neighbours, clock);
     Server { logins, world, milliseconds }
 }
@@ -165,6 +172,41 @@ async fn who_may_log_in() {
         assert_eq!(server.ask(&body(user, password)).await, expected, "{user} {password}");
     }
     assert_eq!(server.writes(), 3, "only for those who logged in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_locked_is_refused_only_where_synapse_refuses() {
+    let table = [
+        (Some("Synapse/1.134.0rc1"), "401 M_USER_LOCKED"),
+        (Some("Synapse/2.0.0"), "401 M_USER_LOCKED"),
+        (Some("Synapse/1.133.0"), "locked"),
+        (Some("Synapse/unknown"), "locked"),
+        (None, "locked"),
+    ];
+    for (known, expected) in table {
+        let server = server(World { server: known, ..world() }, Rules::default());
+        assert_eq!(server.ask(&body("locked", "wonder")).await, expected, "{known:?}");
+        assert_eq!(server.ask(&body("locked", "wrong")).await, "403 M_FORBIDDEN", "{known:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_bear_synapses_name_where_it_is_known() {
+    for known in [Some("Synapse/1.134.0"), None] {
+        let nobody = Rule { per_second: 1.0, burst_count: 0 };
+        let open = server(World { server: known, ..world() }, Rules::default());
+        let closed = server(World { server: known, ..world() }, Rules { address: nobody, ..Rules::default() });
+        let mut replies = vec![closed.logins.limit_forwarded(None, false).await.unwrap()];
+        for (server, body) in [(&open, body("alice", "wonder")), (&open, "{".to_owned()), (&closed, body("bob", "x"))] {
+            let Answer::Reply(reply) = server.logins.answer(body.as_bytes(), None).await else { panic!("forwarded") };
+            replies.push(reply);
+        }
+        for reply in replies {
+            let names: Vec<_> =
+                reply.headers.iter().filter(|(name, _)| name == SERVER).map(|(_, value)| value).collect();
+            assert_eq!(names, known.iter().collect::<Vec<_>>(), "{}", reply.status);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,7 @@ fn another_version_drops_everything() {
     let mut shelf = full(now);
     assert!(shelf.see_versions(TWO.into_iter(), now));
     assert_eq!(body(&shelf, Item::Versions, now), None);
+    assert_eq!(shelf.version(), TWO);
     assert!(!shelf.see_versions(TWO.into_iter(), now), "it is no news");
 }
 
@@ -134,6 +135,7 @@ fn while_versions_are_mixed_nothing_is_told() {
     ] {
         shelf.see_versions(versions.iter().copied(), now);
         assert_eq!(shelf.reply(Item::Versions, now).is_some(), told, "{versions:?}");
+        assert_eq!(shelf.version().is_none(), versions.contains(&"Synapse/1") && !told, "{versions:?}");
     }
 }
 

@@ -65,6 +65,35 @@ fn a_million_addresses_stay_within_the_bound_and_are_forgotten() {
     assert!(limits.allocated_bytes() < 1 << 20, "{}", limits.allocated_bytes());
 }
 
+/// Alone in its process, since it looks at the whole process's memory:
+/// `cargo test --lib a_million_attackers -- --ignored`.
+#[test]
+#[ignore = "looks at the memory of the whole process"]
+fn a_million_attackers_are_small() {
+    let resident_bytes = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+    };
+    let before = resident_bytes();
+    let limits = Limits::new(Rules::default());
+    let mut most = 0;
+    for number in 0..1_000_000_u32 {
+        // Each from a network of its own, and at an account of its own.
+        let address = std::net::Ipv6Addr::from(u128::from(number) << 64 | 0x2001_0db8 << 96 | 1);
+        assert_eq!(limits.ask(Key::Address(Some(address.into())), Count::Yes, 100.0), Ok(()));
+        let user = format!("@victim-{number}:matrix.example.org");
+        assert_eq!(limits.ask(Key::FailedUser(&user), Count::Yes, 100.0), Ok(()));
+        if number % 10_000 == 0 {
+            most = most.max(resident_bytes().saturating_sub(before));
+        }
+    }
+    most = most.max(resident_bytes().saturating_sub(before));
+    assert!(limits.bucket_count() > 1_000_000, "{}", limits.bucket_count());
+    println!("{} KiB for {} buckets", most >> 10, limits.bucket_count());
+    assert!(most <= 64 << 20, "{} KiB", most >> 10);
+}
+
 #[test]
 fn all_tables_together_are_bounded_even_when_full() {
     let one = Buckets::new(1);

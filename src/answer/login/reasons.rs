@@ -65,6 +65,8 @@ pub enum Reason {
     WellKnownUnknown,
     /// The database cannot be asked, or its schema is not known.
     DatabaseUnavailable,
+    /// Passwords cannot be checked on this machine: a hash that is known comes out wrong.
+    Miscalculated,
     /// The threads that check passwords have stopped.
     HashingStopped,
     /// Synapse's main process could not be reached for the write half; nothing was sent.
@@ -127,7 +129,7 @@ pub struct Policy {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 30] = [
+    pub const ALL: [Reason; 31] = [
         Reason::SynapseUnknown,
         Reason::SwitchedOff,
         Reason::DelegatedAuth,
@@ -155,6 +157,7 @@ impl Reason {
         Reason::NotApproved,
         Reason::WellKnownUnknown,
         Reason::DatabaseUnavailable,
+        Reason::Miscalculated,
         Reason::HashingStopped,
         Reason::WriterNotReached,
         Reason::WriterUnusable,
@@ -190,6 +193,7 @@ impl Reason {
             Reason::NotApproved => "not_approved",
             Reason::WellKnownUnknown => "well_known_unknown",
             Reason::DatabaseUnavailable => "database_unavailable",
+            Reason::Miscalculated => "miscalculated",
             Reason::HashingStopped => "hashing_stopped",
             Reason::WriterNotReached => "writer_not_reached",
             Reason::WriterUnusable => "writer_unusable",

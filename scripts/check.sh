@@ -75,7 +75,7 @@ skip() {
 python_files_compile() { /usr/bin/python3 -m compileall -q scripts integration; }
 
 rules() {
-    check format cargo fmt --check
+    check format cargo fmt --all --check
     check clippy cargo clippy --locked --all-targets -- -D warnings
     check python python_files_compile
     if has shellcheck; then

@@ -61,6 +61,8 @@ fn refresh_logins(admin: &Admin) {
     let Ok(logins) = admin.logins.logins() else { return };
     let figures = logins.hashing().figures();
     metrics.login_queue.set(as_i64(figures.queue_length));
+    metrics.login_lanes.set(as_i64(logins.hashing().lanes().get()));
+    metrics.login_lanes_in_use.set(as_i64(figures.in_hand));
     let seconds = &metrics.login_check_seconds;
     seconds.inc_by((figures.busy_seconds - seconds.get()).max(0.0));
     metrics.login_buckets.set(as_i64(logins.limits().bucket_count()));

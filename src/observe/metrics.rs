@@ -116,6 +116,10 @@ pub struct AtScrape {
     pub tokens: IntGauge,
     /// Passwords that wait to be checked.
     pub login_queue: IntGauge,
+    /// Passwords that a thread can check side by side.
+    pub login_lanes: IntGauge,
+    /// Passwords that are being checked.
+    pub login_lanes_in_use: IntGauge,
     /// Passwords by what became of them.
     pub login_checks: IntCounterVec,
     /// How long threads have checked passwords, in seconds.
@@ -245,6 +249,8 @@ impl AtScrape {
             memory: makes.gauges(table::MEMORY)?.with_label_values::<&str>(&[]),
             tokens: makes.gauges(table::TOKENS)?.with_label_values::<&str>(&[]),
             login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
+            login_lanes: makes.gauges(table::LOGIN_LANES)?.with_label_values::<&str>(&[]),
+            login_lanes_in_use: makes.gauges(table::LOGIN_LANES_IN_USE)?.with_label_values::<&str>(&[]),
             login_checks: makes.counters(table::LOGIN_CHECKS)?,
             login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,
             login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),

@@ -100,6 +100,10 @@ pub(super) const LOGINS_FORWARDED: Row = row(
     &["reason"],
 );
 pub(super) const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
+pub(super) const LOGIN_LANES: Row =
+    row("dendron_login_lanes", "Passwords that each thread can check side by side, as measured at the start.", &[]);
+pub(super) const LOGIN_LANES_IN_USE: Row =
+    row("dendron_login_lanes_in_use", "Passwords that are being checked, by all threads.", &[]);
 pub(super) const LOGIN_CHECKS: Row = row(
     "dendron_login_checks_total",
     "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",
@@ -167,7 +171,7 @@ pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron st
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 45] = [
+pub const TABLE: [Row; 47] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -194,6 +198,8 @@ pub const TABLE: [Row; 45] = [
     MEMORY,
     LOGINS_FORWARDED,
     LOGIN_QUEUE,
+    LOGIN_LANES,
+    LOGIN_LANES_IN_USE,
     LOGIN_CHECKS,
     LOGIN_CHECK_SECONDS,
     LOGIN_BUCKETS,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use bcrypt_lanes::LaneCount;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 
@@ -36,6 +37,9 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
         Err(forwarded) => return Ok(Desk::Closed(forwarded.reasons)),
     };
     let LoginPlan { policy, database, writer } = plan;
+    let Ok(lanes) = LaneCount::measure().inspect_err(|error| tracing::error!(%error, "logins are forwarded")) else {
+        return Ok(Desk::Closed(vec![Reason::Miscalculated]));
+    };
     let client = Arc::new(Client::default());
     let (writer, devices) = match writer {
         PlannedWriter::Jwt(settings) => {
@@ -49,7 +53,7 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
         }
     };
     let threads = config.login.threads.map_or_else(Hashing::default_threads, NonZeroUsize::get);
-    let hashing = Hashing::start(threads, config.login.queue.get(), policy.bcrypt_rounds);
+    let hashing = Hashing::start(threads, lanes, config.login.queue.get(), policy.bcrypt_rounds);
     let hashing = hashing.map_err(StartError::Thread)?;
     let database = Arc::new(Database::new(database, database::connections::COUNT));
     let (documents, versions) = (Arc::clone(answers), Arc::clone(answers));

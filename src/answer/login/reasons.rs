@@ -67,6 +67,8 @@ pub enum Reason {
     WellKnownUnknown,
     /// The database cannot be asked, or its schema is not known.
     DatabaseUnavailable,
+    /// Passwords cannot be checked on this machine: a hash that is known comes out wrong.
+    Miscalculated,
     /// The threads that check passwords have stopped.
     HashingStopped,
     /// Synapse's main process could not be reached for the write half; nothing was sent.
@@ -129,7 +131,7 @@ pub struct Policy {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 31] = [
+    pub const ALL: [Reason; 32] = [
         Reason::SynapseUnknown,
         Reason::SwitchedOff,
         Reason::DelegatedAuth,
@@ -158,6 +160,7 @@ impl Reason {
         Reason::NotApproved,
         Reason::WellKnownUnknown,
         Reason::DatabaseUnavailable,
+        Reason::Miscalculated,
         Reason::HashingStopped,
         Reason::WriterNotReached,
         Reason::WriterUnusable,
@@ -194,6 +197,7 @@ impl Reason {
             Reason::NotApproved => "not_approved",
             Reason::WellKnownUnknown => "well_known_unknown",
             Reason::DatabaseUnavailable => "database_unavailable",
+            Reason::Miscalculated => "miscalculated",
             Reason::HashingStopped => "hashing_stopped",
             Reason::WriterNotReached => "writer_not_reached",
             Reason::WriterUnusable => "writer_unusable",

@@ -13,7 +13,7 @@ use super::limits::Store;
 pub struct LoginSettings {
     /// Whether they are answered here at all, where nothing speaks against it.
     pub enabled: bool,
-    /// How many threads check passwords; one less than there are cores if not given.
+    /// How many threads check passwords, each several side by side; one less than there are cores if not given.
     pub threads: Option<NonZeroUsize>,
     /// How many logins may wait for such a thread.
     pub queue: NonZeroUsize,
@@ -33,7 +33,7 @@ pub struct DatabaseRole {
     pub password_path: Option<PathBuf>,
 }
 
-/// Sixteen seconds of work for one thread, at Synapse's usual cost.
+/// At Synapse's usual cost five seconds of work for one thread with four lanes, and sixteen for one with a single lane.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// The most threads: as many cores as a large machine has. Each takes a stack.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
+use bcrypt_lanes::LaneCount;
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -99,7 +100,7 @@ fn server(world: World, rules: Rules) -> Server {
     facts.pepper = password::Pepper::new("pepper");
     facts.limits = rules;
     let policy = Policy::from_facts(facts).unwrap();
-    let hashing = Hashing::start(1, 4, 4).unwrap();
+    let hashing = Hashing::start(1, LaneCount::MAX, 4, 4).unwrap();
     let milliseconds = Arc::new(AtomicI64::new(0));
     let (passed, start) = (Arc::clone(&milliseconds), Instant::now());
     let clock = Box::new(move || {

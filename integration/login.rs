@@ -112,7 +112,10 @@ fn answers_are_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
 }
 
 fn answers_are_an_older_synapses_own(stacks: &Stacks) -> Result<(), Failed> {
-    stacks.on_older(|stack| compare_all(stack, "login-table", &cases::older_cases()).map(drop))
+    stacks.on_older(|stack| {
+        let cases = [cases::older_cases(), mutations::mutations()].concat();
+        compare_all(stack, "login-table", &cases).map(drop)
+    })
 }
 
 fn mutations_are_answered_alike(stacks: &Stacks) -> Result<(), Failed> {

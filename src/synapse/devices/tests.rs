@@ -15,6 +15,8 @@ use crate::upstream::ConnectionTimes;
 #[derive(Clone)]
 enum Act {
     Answer(u16, Value),
+    /// Says that the answer is at this URL.
+    Redirect(String),
     /// Reads it and says nothing.
     Silence,
     /// Reads it and closes.
@@ -62,6 +64,10 @@ async fn serve(mut stream: TcpStream, acts: Arc<Mutex<VecDeque<Act>>>, heard: He
         match act {
             Act::Break => return,
             Act::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
+            Act::Redirect(location) => {
+                let head = format!("HTTP/1.1 307 X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+            }
             Act::Answer(status, body) => {
                 let body = body.to_string();
                 let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -149,6 +155,18 @@ async fn what_an_answer_means() {
 
 fn errcode_is_there(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).unwrap()["errcode"].is_string()
+}
+
+/// The secret is for one listener: whatever that says, nobody else is called.
+#[tokio::test]
+async fn the_secret_goes_to_no_other_server() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let location = format!("http://{}/", other.local_addr().unwrap());
+    let (devices, heard) = main_process(vec![Act::Redirect(location)]).await;
+    assert!(matches!(devices.register(&REQUEST).await, Err(RegisterError::Unusable { .. })));
+    assert_eq!(heard.lock().unwrap().len(), 1);
+    let called = tokio::time::timeout(Duration::from_millis(100), other.accept()).await;
+    assert!(called.is_err(), "the other server was called");
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ fn a_thread_fills_its_lanes_with_whoever_waits() {
     hands.turn();
     assert_eq!((hands.lanes.len(), shared.lock().figures.checked), (1, 3));
     assert!(answers[..3].iter_mut().all(|answered| answered.try_recv() == Ok(Ok(false))));
-    while hands.lanes.len() > 0 {
+    while !hands.lanes.is_empty() {
         hands.turn();
     }
     assert!(answers[3].try_recv().is_ok() && answers[4].try_recv().is_err());

@@ -12,6 +12,7 @@
 //! - `limits`: how often one may try.
 //! - `shared`: how often one may try at two edges.
 //! - `signed_tokens`: logins by such.
+//! - `storm`: many logins at once.
 //! - `users`: the users that log in.
 //! - `edge`: a dendron with a homeserver.yaml of its own beside a stack's.
 
@@ -29,6 +30,7 @@ mod secrets;
 mod sessions;
 mod shared;
 mod signed_tokens;
+mod storm;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -64,6 +66,7 @@ pub const TESTS: &[Test] = &[
         "login::an_unknown_user_takes_as_long_as_a_wrong_password",
         secrets::an_unknown_user_takes_as_long_as_a_wrong_password,
     ),
+    ("login::a_storm_is_over_sooner", storm::a_storm_is_over_sooner),
     ("login::what_is_not_known_is_forwarded", declining::what_is_not_known_is_forwarded),
     ("login::a_database_that_stops_delays_no_login", declining::a_database_that_stops_delays_no_login),
     ("login::databases_that_stop_for_all_stop_no_login_for_long", outage::databases_that_stop_for_all),

@@ -142,6 +142,7 @@ def made_by_history(stack: Stack) -> None:
     stack.insert("l-remote:elsewhere", stack.hash("hush-remote"))
     for version in ("2a", "2b", "2x", "2y"):
         stack.insert(f"l-{version}", stack.hash(f"hush-{version}", version=version))
+    stack.insert("l-storm", stack.hash("hush-storm", rounds=12))
     stack.insert("l-slow", stack.hash("hush-slow", rounds=10))
     good = stack.hash("hush-malformed")
     broken = {

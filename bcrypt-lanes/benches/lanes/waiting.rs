@@ -26,29 +26,35 @@ pub(crate) fn one_by_one(cost: u32, least: Duration) -> f64 {
 }
 
 /// What lanes do, for so long, while the same number waits all the time: for each that ends, one comes.
+///
+/// Those who are there at the start have not come one after the other; how long it takes is told of as many who come next.
 pub(crate) fn side_by_side(cost: u32, waiting: usize, least: Duration) -> Point {
     let hash = hash(cost);
     let mut lanes = Lanes::new(LaneCount::MAX);
     let start = Instant::now();
-    let mut queue: VecDeque<Instant> = std::iter::repeat_n(start, waiting).collect();
-    let (mut checked, mut seconds) = (0_u32, Vec::new());
+    let mut queue: VecDeque<(usize, Instant)> = (0..waiting).map(|number| (number, start)).collect();
+    let (mut come, mut checked, mut seconds) = (waiting, 0_u32, Vec::new());
     let mut now = start;
-    // Until all who were there at the beginning have gone, and at a moment when all lanes have just ended.
-    while now - start < least || seconds.is_empty() || !lanes.is_empty() {
+    // It ends at a moment when all lanes have just ended, so that none is half done.
+    while now - start < least || seconds.len() < waiting || !lanes.is_empty() {
         while lanes.has_room()
-            && let Some(came) = queue.pop_front()
+            && let Some(somebody) = queue.pop_front()
         {
-            lanes.push(PASSWORD, &hash, came);
+            lanes.push(PASSWORD, &hash, somebody);
         }
         let mut ended = Vec::new();
-        lanes.turn(ITERATIONS_PER_TURN, |came, right| {
+        lanes.turn(ITERATIONS_PER_TURN, |somebody, right| {
             checked += u32::from(right);
-            ended.push(came);
+            ended.push(somebody);
         });
         now = Instant::now();
-        // Those who were there at the start have not come one after the other, so they do not count.
-        seconds.extend(ended.iter().filter(|came| **came > start).map(|came| (now - *came).as_secs_f64()));
-        queue.extend(ended.iter().map(|_| now));
+        for (number, came) in ended {
+            if (waiting..2 * waiting).contains(&number) {
+                seconds.push((now - came).as_secs_f64());
+            }
+            queue.push_back((come, now));
+            come += 1;
+        }
     }
     let rate = f64::from(checked) / (now - start).as_secs_f64();
     Point { waiting, rate, seconds: seconds.iter().sum::<f64>() / seconds.len() as f64 }

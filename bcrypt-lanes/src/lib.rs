@@ -10,7 +10,8 @@
 //! for word. bcrypt expands password and salt together once, then password and salt in turns, 2^cost times each; at last
 //! it encrypts a fixed text 64 times under the state. That text is the hash.
 //!
-//! A hash is written as `$2b$12$`, 22 characters of salt and 31 of hash, in a base64 with an alphabet of its own ([`Hash`]).
+//! A hash is written as `$2b$12$`, 22 characters of salt and 31 of hash, in a base64 with an alphabet of its own: a
+//! [`struct@Hash`].
 //!
 //! # Why lanes are faster
 //!

@@ -52,6 +52,8 @@ pub mod supervise;
 
 pub mod listener;
 
+pub mod quiet;
+
 pub mod answer;
 
 pub mod token;

@@ -56,9 +56,10 @@ pub mod quiet;
 
 pub mod answer;
 
+pub mod replication;
+
 pub mod token;
 
-pub mod replication;
 pub mod synapse;
 
 pub mod database;

@@ -22,12 +22,15 @@ use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
+use tokio::sync::watch;
 
 use crate::answer::login::desk::Desk;
 use crate::listener::{Certificates, Runtimes};
 use crate::observe::Metrics;
+use crate::replication::State;
 use crate::route::Routes;
 use crate::supervise::Supervisor;
+use crate::token::Callers;
 use crate::upstream::{Address, Pools};
 
 pub use settings::AdminSettings;
@@ -47,6 +50,10 @@ pub struct Admin {
     pub runtimes: Runtimes,
     /// What becomes of logins.
     pub logins: Arc<Desk>,
+    /// Who is behind access tokens.
+    pub callers: Arc<Callers>,
+    /// How following Synapse's replication stream is doing; `None` where there is no Redis.
+    pub replication: Option<watch::Receiver<State>>,
     /// The certificates of the listeners that have any.
     pub certificates: Vec<(Address, Arc<Certificates>)>,
     /// The server's name, if Synapse's configuration was read.

@@ -43,6 +43,7 @@ pub(super) fn refresh(admin: &Admin) {
     metrics.upstream_connections_limit.set(as_i64(connections.limit()));
     metrics.upstream_connections_queued.set(as_i64(connections.queued()));
     metrics.tasks.set(as_i64(admin.runtimes.tasks()));
+    metrics.tokens.set(as_i64(admin.callers.known()));
     refresh_logins(admin);
     metrics.descriptors.set(open_descriptors().unwrap_or(-1));
     metrics.descriptors_limit.set(descriptors_limit());

@@ -39,6 +39,9 @@ pub struct Status {
     pub supervised: Vec<SupervisedStatus>,
     /// What becomes of logins.
     pub logins: DeskStatus,
+    /// How following Synapse's replication stream is doing, in a word of [`State::NAMES`](crate::replication::State);
+    /// `None` where there is no Redis to follow it by.
+    pub replication: Option<&'static str>,
 }
 
 /// One pool.
@@ -117,6 +120,7 @@ impl Status {
             connections_limit: admin.metrics.connections_limit.get(),
             classes: admin.routes.all().iter().map(|route| ClassStatus::of(route, &admin.pools)).collect(),
             logins: admin.logins.status(),
+            replication: admin.replication.as_ref().map(|state| state.borrow().name()),
             supervised: supervised.iter().map(SupervisedStatus::of).collect(),
             pools,
         }

@@ -152,11 +152,22 @@ pub(super) const REPLICATION_LAG: Row = row(
     "From a transaction of Synapse's until its row was read, as far as rows tell it.",
     &[],
 );
+pub(super) const TOKENS: Row = row("dendron_tokens", "Access tokens of which it is known whose they are.", &[]);
+pub(super) const TOKEN_QUESTIONS: Row = row(
+    "dendron_token_questions_total",
+    "Questions to Synapse whose a token is: learned, refused, failed, or dropped because too many wait.",
+    &["outcome"],
+);
+pub(super) const TOKENS_FORGOTTEN: Row = row(
+    "dendron_tokens_forgotten_total",
+    "How often a token, a device's, a user's or every token was no longer believed.",
+    &["what"],
+);
 pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 42] = [
+pub const TABLE: [Row; 45] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -197,6 +208,9 @@ pub const TABLE: [Row; 42] = [
     REPLICATION_ROWS,
     REPLICATION_DOUBTS,
     REPLICATION_LAG,
+    TOKENS,
+    TOKEN_QUESTIONS,
+    TOKENS_FORGOTTEN,
     START,
     BUILD,
 ];

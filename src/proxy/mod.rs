@@ -41,6 +41,7 @@ use crate::listener::ClientTimes;
 use crate::observe::{AccessLog, Metrics};
 use crate::reply::{Failure, Reply};
 use crate::route::Routes;
+use crate::token::Callers;
 use crate::upstream::Pools;
 
 use attempt::Attempts;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub client_times: ClientTimes,
     /// What Synapse says the same to everybody.
     pub answers: Arc<Answers>,
+    /// Who is behind access tokens.
+    pub callers: Arc<Callers>,
 }
 
 /// Gives every request a name.

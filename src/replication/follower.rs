@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::change::{Change, Doubt, TokenHasher};
+use super::change::{Change, Doubt};
 use super::command::{Command, REPLICATE};
 use super::connection::{Publisher, Subscriber, client};
 use super::counts::Counts;
@@ -21,6 +21,7 @@ use super::session::{End, Session};
 use super::settings::Settings;
 use super::stream::Stream;
 use crate::observe::metrics::Metrics;
+use crate::token::TokenHasher;
 
 /// How many events may wait for their reader.
 const EVENTS_MAX: usize = 65_536;
@@ -69,7 +70,7 @@ pub enum Reason {
 pub struct Follower {
     settings: Settings,
     times: Times,
-    hasher: TokenHasher,
+    hasher: Arc<TokenHasher>,
     counts: Counts,
     events: mpsc::Sender<Event>,
     state: watch::Sender<State>,
@@ -97,7 +98,7 @@ pub struct Outbox(mpsc::Sender<String>);
 
 impl Follower {
     /// A follower that does nothing until it is run.
-    pub fn new(settings: Settings, times: Times, hasher: TokenHasher, metrics: &Metrics) -> (Follower, Feed) {
+    pub fn new(settings: Settings, times: Times, hasher: Arc<TokenHasher>, metrics: &Metrics) -> (Follower, Feed) {
         let (events, events_read) = mpsc::channel(EVENTS_MAX);
         let (state, state_read) = watch::channel(State::Connecting);
         let (outgoing, outgoing_read) = mpsc::channel(OUTGOING_MAX);

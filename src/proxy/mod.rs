@@ -5,6 +5,7 @@
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
 //! - `login`: a login's body, and its answer beside its client.
+//! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
@@ -17,11 +18,12 @@ pub(crate) mod linger;
 mod login;
 mod retry;
 mod story;
+mod sync;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,10 +37,11 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::answer::login::desk::Desk;
 use crate::answer::{self, Answers, Asked, BodyLimits, Headers, Offer};
 use crate::client_address::TrustedProxies;
-use crate::endpoint::Endpoints;
+use crate::endpoint::{Endpoint, Endpoints};
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
 use crate::listener::ClientTimes;
 use crate::observe::{AccessLog, Metrics};
+use crate::quiet::desk::Desk as Quiet;
 use crate::reply::{Failure, Reply};
 use crate::route::Routes;
 use crate::token::Callers;
@@ -73,6 +76,8 @@ pub struct Parts {
     pub answers: Arc<Answers>,
     /// Who is behind access tokens.
     pub callers: Arc<Callers>,
+    /// What becomes of quiet syncs.
+    pub quiet: Arc<Quiet>,
 }
 
 /// Gives every request a name.
@@ -108,6 +113,8 @@ pub struct Context {
     attempts: Attempts,
     /// Set where dendron itself knows why a request fails; else the Pingora error tells.
     failure: Option<Failure>,
+    /// What is known of it if it is a sync.
+    sync: sync::Passing,
 }
 
 impl Edge {
@@ -133,7 +140,7 @@ impl ProxyHttp for Edge {
 
     fn new_ctx(&self) -> Context {
         let exchange = self.parts.unread(Instant::now());
-        Context { exchange, attempts: Attempts::default(), failure: None }
+        Context { exchange, attempts: Attempts::default(), failure: None, sync: sync::Passing::default() }
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -169,18 +176,14 @@ impl ProxyHttp for Edge {
             // It goes on as HTTP/1.1, where a host that nobody knows is an empty one (RFC 9112, 3.2).
             head.insert_header(http::header::HOST, "")?;
         }
-        let head = session.req_header();
-        let asked = Asked {
-            method: &head.method,
-            path: head.uri.path(),
-            query: head.uri.query(),
-            headers: Headers::Map(&head.headers),
-            endpoint: context.exchange.endpoint,
-        };
+        let asked = asked(session.req_header(), context.exchange.endpoint);
         let (limits, answers) = (self.parts.body_limits, &*self.parts.answers);
         let answered = match answer::answer(&asked, self.offer, limits, answers, Instant::now()) {
             Some(answered) => Some(answered),
-            None => self.login(session, context).await?.map(|reply| (reply, Ended::Complete)),
+            None => match self.login(session, context).await? {
+                Some(reply) => Some((reply, Ended::Complete)),
+                None => self.sync(session, context).await?.map(|reply| (reply, Ended::Complete)),
+            },
         };
         let Some((reply, ended)) = answered else { return Ok(false) };
         context.exchange.ended = ended;
@@ -223,6 +226,7 @@ impl ProxyHttp for Edge {
         if session.is_http2() {
             forward::join_cookies(request)?;
         }
+        Self::shorten(request, context)?;
         forward::rewrite(request, &context.exchange, encrypted, trusted)
     }
 
@@ -245,13 +249,24 @@ impl ProxyHttp for Edge {
     async fn response_filter(
         &self,
         _session: &mut Session,
-        _response: &mut ResponseHeader,
+        response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
         context.exchange.first_byte = Some(context.exchange.started.elapsed());
         context.exchange.answered_by = AnsweredBy::Synapse;
         context.attempts.answered();
-        Ok(())
+        self.sync_begins(response, context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        self.sync_goes_on(body.as_ref(), end_of_stream, context);
+        Ok(None)
     }
 
     fn fail_to_connect(
@@ -307,6 +322,10 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         context.attempts.end();
+        if error.is_none() {
+            // An answer without a body has no last part of one.
+            self.sync_ends(context);
+        }
         let exchange = &mut context.exchange;
         exchange.status = session.response_written().map_or(0, |response| response.status.as_u16());
         exchange.bytes_in = session.body_bytes_read() as u64;
@@ -318,6 +337,12 @@ impl ProxyHttp for Edge {
         }
         self.parts.record(exchange, session.req_header().method.as_str());
     }
+}
+
+/// The head, as decisions see it.
+fn asked(head: &RequestHeader, endpoint: Endpoint) -> Asked<'_> {
+    let (path, query, headers) = (head.uri.path(), head.uri.query(), Headers::Map(&head.headers));
+    Asked { method: &head.method, path, query, headers, endpoint }
 }
 
 /// Why the request is refused for its head alone.

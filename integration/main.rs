@@ -62,6 +62,8 @@ mod timeouts;
 
 // What Synapse tells its workers over Redis.
 mod replication;
+// Who is behind a token.
+mod tokens;
 
 // Synapse's processes under dendron's care.
 mod supervision;
@@ -127,6 +129,7 @@ fn tests() -> Vec<Test> {
         stop::TESTS,
         timeouts::TESTS,
         replication::TESTS,
+        tokens::TESTS,
         supervision::TESTS,
         faults::TESTS,
         soak::TESTS,

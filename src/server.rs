@@ -175,6 +175,11 @@ impl Dendron {
         self.following.as_deref()
     }
 
+    /// Who is behind access tokens.
+    pub fn callers(&self) -> &Arc<Callers> {
+        &self.parts.callers
+    }
+
     /// What becomes of logins.
     pub fn logins(&self) -> Arc<Desk> {
         Arc::clone(&self.parts.logins)
@@ -404,7 +409,7 @@ fn admin_service(
         supervisor,
         runtimes: dendron.runtimes.clone(),
         logins: dendron.logins(),
-        callers: Arc::clone(&dendron.parts.callers),
+        callers: Arc::clone(dendron.callers()),
         quiet: Arc::clone(&dendron.parts.quiet),
         replication: dendron.following().map(Following::state),
         certificates: certificates.clone(),

@@ -4,9 +4,10 @@
 //! larger, or of unknown length, is not read. Not here: what is answered (`answer::login`).
 
 use std::future::Future;
+use std::time::Instant;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use pingora_core::protocols::http::server::Session as Downstream;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -34,7 +35,12 @@ impl Edge {
             Err(reason) => Answer::Forward(reason),
         };
         match answer {
-            Answer::Reply(reply) => Ok(Some(reply)),
+            Answer::Reply(reply) => {
+                if reply.status == StatusCode::OK {
+                    self.parts.callers.given(&reply.body, None, context.exchange.started, Instant::now());
+                }
+                Ok(Some(reply))
+            }
             Answer::Forward(reason) => {
                 self.parts.metrics.logins_forwarded.with_label_values(&[reason.name()]).inc();
                 context.exchange.declined = Some(reason.name());

@@ -4,6 +4,7 @@
 //! - `retry`: whether a request that may have reached Synapse is sent again.
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
+//! - `caller`: what passing answers tell of access tokens.
 //! - `login`: a login's body, and its answer beside its client.
 //! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
 //! - `linger`: the end of a connection whose client still sends.
@@ -12,6 +13,7 @@
 //! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
 
 mod attempt;
+mod caller;
 mod failure;
 mod forward;
 pub(crate) mod linger;
@@ -48,7 +50,9 @@ use crate::token::Callers;
 use crate::upstream::Pools;
 
 use attempt::Attempts;
+use caller::Passing;
 pub(crate) use failure::ended;
+use sync::Syncing;
 
 /// What every listener's proxy shares. Built once, by `server`.
 pub struct Parts {
@@ -114,7 +118,9 @@ pub struct Context {
     /// Set where dendron itself knows why a request fails; else the Pingora error tells.
     failure: Option<Failure>,
     /// What is known of it if it is a sync.
-    sync: sync::Passing,
+    sync: Syncing,
+    /// An answer that gives a token, while it passes.
+    passing: Option<Passing>,
 }
 
 impl Edge {
@@ -140,7 +146,8 @@ impl ProxyHttp for Edge {
 
     fn new_ctx(&self) -> Context {
         let exchange = self.parts.unread(Instant::now());
-        Context { exchange, attempts: Attempts::default(), failure: None, sync: sync::Passing::default() }
+        let (attempts, sync) = (Attempts::default(), Syncing::default());
+        Context { exchange, attempts, failure: None, sync, passing: None }
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -248,13 +255,14 @@ impl ProxyHttp for Edge {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
         context.exchange.first_byte = Some(context.exchange.started.elapsed());
         context.exchange.answered_by = AnsweredBy::Synapse;
         context.attempts.answered();
+        self.heard(session.req_header(), response, context);
         self.sync_begins(response, context)
     }
 
@@ -265,6 +273,7 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
+        self.overheard(body.as_ref(), end_of_stream, context);
         self.sync_goes_on(body.as_ref(), end_of_stream, context);
         Ok(None)
     }

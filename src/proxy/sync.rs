@@ -26,7 +26,7 @@ const X_DENDRON: HeaderName = HeaderName::from_static("x-dendron");
 
 /// What is known of a request that is a sync, while it is forwarded. Of all others, nothing is.
 #[derive(Default)]
-pub(super) struct Passing {
+pub(super) struct Syncing {
     /// Whether it is a sync of an edge that parks syncs.
     is_sync: bool,
     /// Its answer, if that is of use.

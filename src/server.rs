@@ -113,7 +113,8 @@ impl Dendron {
         let answers = Arc::new(Answers::new(&config.answers, logins::need_well_known(config), &metrics.answers, now));
         let logins = Arc::new(logins::desk(config, &pools, &answers)?);
         let hasher = Arc::new(TokenHasher::new()?);
-        let callers = Arc::new(Callers::new(Arc::clone(&hasher), &metrics, now));
+        let callers = Callers::new(Arc::clone(&hasher), &metrics, now);
+        let callers = Arc::new(if quiet::is_possible(config) { callers.for_answers() } else { callers });
         let following = following::follow(config, hasher, &metrics).map(Arc::new);
         if let Some(following) = &following {
             following.read_by(following::tells(Arc::clone(&callers)));

@@ -26,6 +26,11 @@ use crate::upstream::Pools;
 /// How often the versions of Synapse's processes are looked at.
 const VERSIONS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Whether syncs can be parked, as far as the configuration goes.
+pub(super) fn is_possible(config: &Config) -> bool {
+    sync(config, |name| std::env::var(name).ok()).is_ok()
+}
+
 /// The desk of this configuration. Nothing is connected to yet. `run` is a number that tells this run from others.
 pub(super) fn desk(
     config: &Config,

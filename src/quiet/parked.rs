@@ -180,3 +180,102 @@ impl Wake {
         let _ = self.wake.send(self.woken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::quiet::kept::KeptAnswer;
+    use crate::quiet::ledger::Subject;
+    use crate::quiet::marks::Point;
+    use crate::quiet::members::Members;
+    use crate::quiet::names::Namer;
+    use crate::quiet::since::SyncToken;
+    use crate::quiet::writers::Writers;
+
+    fn record(token: Name) -> Arc<Record> {
+        let answer =
+            KeptAnswer { headers: [].into(), body: bytes::Bytes::new(), next: "s1".into(), to_device_next: None };
+        let now = Instant::now();
+        let point = Point::new(&SyncToken::parse("s1").unwrap(), now, &Writers::default()).unwrap();
+        let subject = Subject { user: token, device: token, token };
+        Arc::new(Record { answer: Arc::new(answer), point, subject, learned: now })
+    }
+
+    /// What happens to three users with two tokens each.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(usize, usize),
+        Remove(usize),
+        Wake(usize, Option<usize>),
+        WakeAll(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..3_usize, 0..2_usize).prop_map(|(user, token)| Step::Insert(user, token)),
+            2 => (0..20_usize).prop_map(Step::Remove),
+            1 => (0..3_usize, prop::option::of(0..2_usize)).prop_map(|(user, token)| Step::Wake(user, token)),
+            1 => (0..2_usize).prop_map(Step::WakeAll),
+        ]
+    }
+
+    proptest! {
+        /// Whoever is parked is woken or removed once, by whom it concerns; and nothing is left.
+        #[test]
+        fn everybody_ends_once(steps in prop::collection::vec(step(), 0..100)) {
+            let (mut set, namer, now) = (ParkedSet::default(), Namer::default(), Instant::now());
+            let mut members = Members::new(10, 10);
+            let users = ["@a", "@b", "@c"].map(|name| members.using(name, now).unwrap());
+            let token = |user: usize, token: usize| namer.user(&format!("{user}{token}"));
+            // All that ever was, and whether it is parked still.
+            let mut all: Vec<(usize, usize, Ticket, oneshot::Receiver<Woken>)> = Vec::new();
+            let mut parked: HashMap<usize, ()> = HashMap::new();
+            for step in steps {
+                let mut wakes = Vec::new();
+                let mut gone: Vec<usize> = Vec::new();
+                match step {
+                    Step::Insert(user, number) => {
+                        let (ticket, woken) = set.insert(users[user], record(token(user, number))).unwrap();
+                        parked.insert(all.len(), ());
+                        all.push((user, number, ticket, woken));
+                    }
+                    Step::Remove(place) if place < all.len() => {
+                        let is_parked = parked.remove(&place).is_some();
+                        prop_assert_eq!(set.remove(all[place].2), is_parked);
+                    }
+                    Step::Remove(_) => {}
+                    Step::Wake(user, number) => {
+                        let is_meant = |record: &Record| number.is_none_or(|number| record.subject.token == token(user, number));
+                        set.wake(users[user], WakeReason::Keys, is_meant, &mut wakes);
+                        let is_gone = |place: &&usize| all[**place].0 == user && number.is_none_or(|number| all[**place].1 == number);
+                        gone = parked.keys().filter(is_gone).copied().collect();
+                    }
+                    Step::WakeAll(number) => {
+                        let is_meant = |record: &Record| (0..3).any(|user| record.subject.token == token(user, number));
+                        set.wake_all(WakeReason::Switched, is_meant, || Duration::ZERO, &mut wakes);
+                        gone = parked.keys().filter(|place| all[**place].1 == number).copied().collect();
+                    }
+                }
+                prop_assert_eq!(wakes.len(), gone.len());
+                wakes.into_iter().for_each(Wake::send);
+                for place in gone {
+                    prop_assert!(all[place].3.try_recv().is_ok());
+                    parked.remove(&place);
+                }
+                prop_assert_eq!(set.len(), parked.len());
+                for (user, index) in users.iter().enumerate() {
+                    prop_assert_eq!(set.has(*index), parked.keys().any(|place| all[*place].0 == user));
+                    for number in 0..2 {
+                        let has = parked.keys().any(|place| all[*place].0 == user && all[*place].1 == number);
+                        prop_assert_eq!(set.user_of(token(user, number)), has.then_some(*index));
+                    }
+                }
+            }
+        }
+    }
+}

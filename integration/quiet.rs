@@ -110,8 +110,11 @@ fn a_logout_is_told(stack: &mut Stack) -> Result<(), Failed> {
     expect_parked(&edge, 1)?;
     let begun = Instant::now();
     expect_ok(&user.send("POST", "/_matrix/client/v3/logout", &json!({}))?, "logout")?;
-    let answer = poll.answer()?;
-    ensure_eq!((answer.status, answer.json()["errcode"].clone()), (401, json!("M_UNKNOWN_TOKEN")), "the answer");
+    // Synapse tells of the removed device before it removes the token, and may still answer because of that.
+    let first = poll.answer()?;
+    ensure!(first.header(X_DENDRON).starts_with("woken:"), "what let it go: {:?}", first.head);
+    let refused = if first.status == 200 { device.poll(SECOND).answer()? } else { first };
+    ensure_eq!((refused.status, refused.json()["errcode"].clone()), (401, json!("M_UNKNOWN_TOKEN")), "the answer");
     ensure!(begun.elapsed() < 2 * SECOND, "it took {:?}", begun.elapsed());
     let again = device.poll(SECOND).answer()?;
     ensure_eq!((again.status, again.header(X_DENDRON)), (401, "forwarded"), "the next one");
@@ -257,12 +260,12 @@ fn stays_online(stack: &mut Stack) -> Result<(), Failed> {
     let poll = device.poll(45 * SECOND);
     expect_parked(&edge, 1)?;
     ensure_eq!(sum(&edge, "dendron_sync_presence_devices", &[])?, 1.0, "devices that Synapse is told of");
+    let begun = Instant::now();
     std::thread::sleep(40 * SECOND);
     let status = user.get(&format!("/_matrix/client/v3/presence/{}/status", encoded(&user.user_id)))?;
     ensure_eq!(expect_ok(&status, "presence")?["presence"], "online", "a user who is parked");
-    expect_parked(&edge, 1)?;
     let answer = poll.answer()?;
-    ensure_eq!(answer.header(X_DENDRON), "replay", "what became of it");
+    ensure_eq!(answer.header(X_DENDRON), "replay", "after {:?}: {}", begun.elapsed(), answer.text());
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 //!
 //! To wake too often only costs what it cost before. To wake too late is what must not happen; every doubt forwards.
 //!
-//! The pure core, in the order in which one leads to the next:
+//! The core, pure, in the order in which one leads to the next:
 //! - [`poll`]: a sync, as the gate sees it; [`verdict`]: what the gate says of it.
 //! - [`since`]: a token's positions; [`writers`]: who writes where; [`marks`]: whether a token covers what happened.
 //! - [`names`]: rooms and people, as 64 bits; [`ledger`]: when each was last touched.
@@ -18,13 +18,26 @@
 //! - [`book`]: these joined; `changes`: what a change does to them; [`schedule`]: what is to be asked, and when.
 //! - [`state`], [`counts`]: how the gate is doing.
 //!
-//! With I/O:
-//! - [`gate`]: the one lock around all that; [`waiting`]: a parked sync, as whoever holds its connection sees it.
+//! Around it, with I/O:
+//! - [`gate`]: the one lock around the book; [`waiting`]: a parked sync, as whoever holds its connection sees it.
 //! - `loads`: questions to the database.
+//!
+//! Between it and HTTP:
+//! - [`settings`], [`mode`]: `sync:` in dendron.yaml, and the switch.
+//! - [`desk`]: all of it, or why there is none.
+//! - [`parking`]: where the front and the filters come with a sync, and what becomes of it.
+//! - [`eligible`]: which requests could be parked at all.
+//! - [`empty`], [`watched`]: which answers say nothing, and how they are seen.
+//! - [`declined`]: why a sync is forwarded.
+//! - [`presence`], [`online`]: parked users do not look offline.
 
 pub mod book;
 mod changes;
 pub mod counts;
+pub mod declined;
+pub mod desk;
+pub mod eligible;
+pub mod empty;
 pub mod gaps;
 pub mod gate;
 pub mod kept;
@@ -34,15 +47,21 @@ pub mod lookups;
 pub mod marks;
 pub mod members;
 pub mod misses;
+pub mod mode;
 pub mod names;
+pub mod online;
 pub mod parked;
+pub mod parking;
 pub mod poll;
+pub mod presence;
 pub mod schedule;
+pub mod settings;
 pub mod since;
 pub mod state;
 pub mod trust;
 pub mod verdict;
 pub mod waiting;
+pub mod watched;
 pub mod writers;
 
 pub use book::Watch;

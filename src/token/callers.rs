@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::grant::Grant;
 use super::questions::{self, Asked, Questions, Visitor};
 use super::{Caller, TokenHash, TokenHasher, Tokens};
 use crate::credentials::AccessToken;
@@ -22,6 +23,7 @@ pub struct Callers {
     questions: Questions,
     /// Whether it is told when a token ends.
     is_followed: AtomicBool,
+    serves_answers: bool,
     metrics: metrics::Tokens,
 }
 
@@ -48,8 +50,20 @@ impl Callers {
             tokens: Tokens::new(TOKENS_MAX, LIFETIME, now),
             questions: Questions::default(),
             is_followed: AtomicBool::new(false),
+            serves_answers: false,
             metrics: metrics.tokens.clone(),
         }
+    }
+
+    /// The same for an edge that answers because of who is asking: Synapse is asked about every token of a sync, and not
+    /// only where that helps to choose a process.
+    pub fn for_answers(self) -> Self {
+        Callers { serves_answers: true, ..self }
+    }
+
+    /// Whether somebody answers because of who is asking.
+    pub fn serves_answers(&self) -> bool {
+        self.serves_answers
     }
 
     /// What a token is known by.
@@ -65,7 +79,7 @@ impl Callers {
         self.is_followed.load(Ordering::SeqCst).then(|| self.tokens.get(hash, now)).flatten()
     }
 
-    /// The user id behind a token, for nothing but the choice of a process: the token may have ended.
+    /// Whose token it is or was, for nothing but the choice of a process: the token may have ended.
     pub fn owner(&self, hash: TokenHash) -> Option<Caller> {
         self.tokens.owner(hash)
     }
@@ -82,6 +96,19 @@ impl Callers {
     pub fn learn(&self, hash: TokenHash, caller: Caller, asked: Instant, valid_for: Option<Duration>) {
         self.tokens.learn(hash, caller, asked, valid_for);
         self.questions.learned(hash);
+    }
+
+    /// Takes note of a token that Synapse has given, in the answer to a request that began at `asked`. `instead_of` is the
+    /// one that is given up for it.
+    pub fn given(&self, body: &[u8], instead_of: Option<TokenHash>, asked: Instant, now: Instant) {
+        let Some(grant) = Grant::read(body) else { return };
+        let caller = grant.caller().or_else(|| self.owner(instead_of?));
+        if let Some(old) = instead_of {
+            self.forget(Forget::Token(old), now);
+        }
+        if let Some(caller) = caller {
+            self.learn(self.hasher.hash(grant.token().expose()), caller, asked, grant.valid_for());
+        }
     }
 
     /// Takes note that Synapse has taken a token for a request that began at `asked`.
@@ -204,5 +231,27 @@ mod tests {
         callers.refused(hash, later + SECOND);
         callers.confirm(hash, later + SECOND * 2);
         assert_eq!((callers.get(hash, later + SECOND * 2), callers.known()), (None, 0));
+    }
+
+    #[test]
+    fn a_token_that_was_given_is_known() {
+        let now = Instant::now();
+        let callers = callers(now);
+        callers.follow(true, now);
+        let (later, end) = (now + SECOND, now + SECOND * 61);
+        let [first, second, third] = ["first", "second", "third"].map(|token| callers.hasher.hash(token));
+        callers.given(br#"{"user_id":"@a:b","access_token":"first","device_id":"D"}"#, None, later, later);
+        assert_eq!(callers.get(first, end), Some(Caller::new("@a:b", Some("D"), CallerKind::User)));
+        // Refreshed: the new one is the same caller's, for as long as is said, and the old one is not believed any more.
+        let refreshed = br#"{"access_token":"second","refresh_token":"r","expires_in_ms":60000}"#;
+        callers.given(refreshed, Some(first), later, later);
+        assert_eq!(callers.get(first, later), None);
+        assert!(callers.get(second, later).is_some());
+        assert_eq!(callers.get(second, end), None);
+        // Nobody knows whose this one is.
+        callers.given(br#"{"access_token":"third"}"#, None, later, later);
+        callers.given(br#"{"access_token":"third"}"#, Some(first), later, later);
+        callers.given(b"no answer to a login", None, later, later);
+        assert_eq!((callers.get(third, later), callers.known()), (None, 1));
     }
 }

@@ -5,6 +5,8 @@
 //! - [`caller`]: who is behind one.
 //! - [`store`]: what is known of tokens, in bounded memory, and how it is forgotten.
 //! - [`whoami`]: what Synapse's answer to `/account/whoami` tells.
+//! - [`grant`]: what an answer tells that gives a token.
+//! - [`passing`]: what it means for tokens that a request has succeeded.
 //!
 //! Joined:
 //! - [`questions`]: the tokens that Synapse is to be asked about.
@@ -23,12 +25,14 @@
 //! Synapse (`user_ips`, a device's last use) that Synapse's own would. Dendron reads no tokens from the database, and a
 //! rotated token goes without a word on the stream, so this cannot be proved of any token.
 //!
-//! Not here: which requests pass by and what their success means (`proxy`), and what is read from the stream (`server`).
+//! Not here: the requests that pass by (`proxy`), and what is read from the stream (`server`).
 
 pub mod asker;
 pub mod caller;
 pub mod callers;
+pub mod grant;
 pub mod hash;
+pub mod passing;
 pub mod questions;
 pub mod store;
 pub mod whoami;

@@ -24,6 +24,9 @@ const STANDING_AGE_MAX: Duration = Duration::from_secs(15);
 /// About how many users' rooms is asked at once.
 const USERS_AT_ONCE: usize = 100;
 
+/// How many changes it is asked about at once.
+const LOOKUPS_AT_ONCE: usize = 64;
+
 /// When the database was asked what.
 #[derive(Debug, Default)]
 pub struct Schedule {
@@ -117,7 +120,9 @@ impl Book {
             self.schedule = Schedule { is_wanted: false, is_asked: true, asked: Some(now), ..self.schedule };
             work.push(Work::Standing);
         }
-        work.extend(self.lookups.questions(now).into_iter().map(|(id, wanted)| Work::Lookup(id, wanted)));
+        work.extend(
+            self.lookups.questions(LOOKUPS_AT_ONCE, now).into_iter().map(|(id, wanted)| Work::Lookup(id, wanted)),
+        );
         let questions = self.members.questions(USERS_AT_ONCE, now);
         if !questions.is_empty() {
             work.push(Work::Rooms(questions));

@@ -157,11 +157,16 @@ fn counts_of_keys(stack: &mut Stack) -> Result<(), Failed> {
 fn parking_is_switched(stack: &mut Stack) -> Result<(), Failed> {
     let mut edge = edge(stack, "quiet-switch", "")?;
     let (_, mut device) = idle(stack, &edge, "switch")?;
-    let mode = |edge: &Edge| -> Result<Value, Failed> { Ok(edge.admin().get("/status")?.json()["syncs"]["mode"].clone()) };
+    let mode =
+        |edge: &Edge| -> Result<Value, Failed> { Ok(edge.admin().get("/status")?.json()["syncs"]["mode"].clone()) };
     for (off, on) in [(true, true), (false, false)] {
         let poll = device.poll(4 * SECOND);
         expect_parked(&edge, 1)?;
-        if off { put(&edge, "off")? } else { edge.signal(Signal::USR2) }
+        if off {
+            put(&edge, "off")?
+        } else {
+            edge.signal(Signal::USR2)
+        }
         let answer = poll.answer()?;
         ensure_eq!(answer.header(X_DENDRON), "woken:switched", "what let it go");
         device.take(&answer)?;
@@ -169,7 +174,11 @@ fn parking_is_switched(stack: &mut Stack) -> Result<(), Failed> {
         let answer = device.poll(SECOND).answer()?;
         ensure_eq!(answer.header(X_DENDRON), "forwarded", "while it is off");
         device.take(&answer)?;
-        if on { put(&edge, "on")? } else { edge.signal(Signal::USR2) }
+        if on {
+            put(&edge, "on")?
+        } else {
+            edge.signal(Signal::USR2)
+        }
         eventually(SOON, || if mode(&edge)? == "on" { Ok(()) } else { Err("not on".into()) })?;
         device.settle()?;
     }

@@ -25,7 +25,7 @@ impl Book {
     pub fn apply(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Live(positions) => self.followed(positions),
-            Event::Lost(_) => self.cease(State::NotFollowed, WakeReason::NotLive),
+            Event::Lost(_) => self.cease(State::NotFollowed, WakeReason::NotLive, now),
             Event::Change(change) => self.change(change, now),
         }
     }
@@ -173,17 +173,17 @@ impl Book {
     fn look_up(&mut self, stream: Stream, mark: Mark, wanted: Wanted, now: Instant) {
         let is_about_members = matches!(wanted, Wanted::MembersOf(_));
         if self.lookups.add(stream, mark, wanted, now).is_err() {
-            self.give_up_lookup(stream, mark, is_about_members);
+            self.give_up_lookup(stream, mark, is_about_members, now);
         }
     }
 
     /// The database did not say in time whom a change concerns.
-    pub(super) fn give_up_lookup(&mut self, stream: Stream, mark: Mark, is_about_members: bool) {
+    pub(super) fn give_up_lookup(&mut self, stream: Stream, mark: Mark, is_about_members: bool, now: Instant) {
         self.counts.lookups_given_up += 1;
         if is_about_members {
             self.members.doubt_all();
         }
-        self.touch_everybody(stream, mark);
+        self.touch_everybody(stream, mark, now);
     }
 
     /// Whoever has come into a room, as the database says.
@@ -202,9 +202,9 @@ impl Book {
     }
 
     /// Something that may concern everybody.
-    pub(super) fn touch_everybody(&mut self, stream: Stream, mark: Mark) {
+    pub(super) fn touch_everybody(&mut self, stream: Stream, mark: Mark, now: Instant) {
         self.ledger.touch_everybody(mark);
-        self.wake_all(WakeReason::Doubt(stream), |record| !record.point.covers(mark));
+        self.wake_all(WakeReason::Doubt(stream), |record| !record.point.covers(mark), now);
     }
 
     /// Something that was not understood, or was missed.
@@ -224,9 +224,9 @@ impl Book {
             self.members.doubt_all();
             self.lookups.moved_all();
         }
-        self.touch_everybody(stream, mark);
+        self.touch_everybody(stream, mark, now);
         if let Some(moment) = moment {
-            self.touch_everybody(stream, Mark::Moment(moment));
+            self.touch_everybody(stream, Mark::Moment(moment), now);
         }
     }
 }

@@ -187,14 +187,7 @@ impl Parking {
         must.then_some(Declined::Presence)
     }
 
-    fn ask_gate(
-        &self,
-        poll: Poll,
-        protocol: Protocol,
-        presence: SetPresence,
-        mode: Mode,
-        now: Instant,
-    ) -> Considered {
+    fn ask_gate(&self, poll: Poll, protocol: Protocol, presence: SetPresence, mode: Mode, now: Instant) -> Considered {
         let verdict = self.gate.consider(&poll, now);
         if mode != Mode::On {
             let prediction = match verdict {

@@ -2,8 +2,10 @@
 //! concerns them. That nothing is late whatever happens is `lateness`'s to prove.
 //!
 //! - [`device`]: a device that syncs through an edge.
+//! - `http2`: the same over HTTP/2.
 
 mod device;
+mod http2;
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ("quiet::a_stop_answers_who_is_parked", |stacks| stacks.on_monolith(a_stop_answers)),
     ("quiet::a_shadow_only_predicts", |stacks| stacks.on_monolith(a_shadow_predicts)),
     ("quiet::a_sliding_sync_is_parked_too", |stacks| stacks.on_monolith(a_sliding_sync)),
+    ("quiet::streams_of_a_connection_are_parked_apart", |stacks| stacks.on_monolith(http2::streams_are_parked_apart)),
     ("quiet::whoever_is_parked_stays_online", |stacks| stacks.on_monolith(stays_online)),
     ("quiet::another_guise_is_told_to_synapse", |stacks| stacks.on_monolith(another_guise)),
 ];

@@ -302,7 +302,7 @@ impl Parking {
     /// Lets go of those who are parked where the mode has come to be another.
     pub fn follow_switch(&self) {
         if self.switch.mode() != Mode::On {
-            self.gate.release_all(WakeReason::Switched);
+            self.gate.release_all(WakeReason::Switched, Instant::now());
         }
     }
 

@@ -62,6 +62,8 @@ mod timeouts;
 
 // What Synapse tells its workers over Redis.
 mod replication;
+// Quiet syncs, parked at the edge.
+mod quiet;
 // Who is behind a token.
 mod tokens;
 
@@ -129,6 +131,7 @@ fn tests() -> Vec<Test> {
         stop::TESTS,
         timeouts::TESTS,
         replication::TESTS,
+        quiet::TESTS,
         tokens::TESTS,
         supervision::TESTS,
         faults::TESTS,

@@ -27,6 +27,11 @@ impl<'request> AccessToken<'request> {
         query_value(query?, "access_token").map(AccessToken)
     }
 
+    /// A token that was found where Synapse looks for it.
+    pub fn new(token: Cow<'request, str>) -> Self {
+        AccessToken(token)
+    }
+
     /// The token itself, for whoever asks Synapse about it. Nothing that is written anywhere may be made of it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -54,6 +54,8 @@ pub mod supervise;
 
 pub mod listener;
 
+pub mod quiet;
+
 pub mod answer;
 
 pub mod replication;

@@ -6,6 +6,7 @@
 
 mod following;
 mod logins;
+mod quiet;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,13 +113,15 @@ impl Dendron {
         let answers = Arc::new(Answers::new(&config.answers, logins::need_well_known(config), &metrics.answers, now));
         let logins = Arc::new(logins::desk(config, &pools, &answers)?);
         let hasher = Arc::new(TokenHasher::new()?);
-        let callers = Arc::new(Callers::new(Arc::clone(&hasher), &metrics, now));
+        let callers = Callers::new(Arc::clone(&hasher), &metrics, now);
+        let callers = Arc::new(if quiet::is_possible(config) { callers.for_answers() } else { callers });
         let following = following::follow(config, hasher, &metrics).map(Arc::new);
         if let Some(following) = &following {
             following.read_by(following::tells(Arc::clone(&callers)));
         }
         // The low bits of the start's nanoseconds tell this run's request ids from another's.
         let run = started.subsec_nanos() ^ std::process::id().rotate_left(16);
+        let quiet = quiet::desk(config, &callers, following.as_deref(), &metrics, run)?;
         let parts = Parts {
             endpoints: endpoints(config),
             routes,
@@ -131,6 +134,7 @@ impl Dendron {
             client_times: config.client_times,
             answers,
             callers,
+            quiet: Arc::new(quiet),
             metrics,
         };
         Ok(Dendron { parts: Arc::new(parts), following, runtimes: Runtimes::default() })
@@ -144,7 +148,7 @@ impl Dendron {
     /// What must run beside the proxy: health checks, the resolution of names, what renews the learned answers, and what
     /// follows Synapse's replication stream.
     pub fn background_services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
-        let Parts { pools, routes, answers, logins, callers, .. } = &*self.parts;
+        let Parts { pools, routes, answers, logins, callers, quiet, .. } = &*self.parts;
         let keeper = Keeper::new(Arc::clone(answers), pools.clone(), routes.clone());
         let asker = Asker::new(Arc::clone(callers), pools.clone(), routes.clone());
         let mut services = vec![
@@ -152,6 +156,7 @@ impl Dendron {
             on_one_thread("learned answers", keeper),
             on_one_thread("logins", logins::Upkeep { logins: Arc::clone(logins) }),
             on_one_thread("callers", asker),
+            on_one_thread("quiet syncs", quiet::Upkeep { quiet: Arc::clone(quiet), pools: pools.clone() }),
         ];
         let following = self
             .following
@@ -406,6 +411,7 @@ fn admin_service(
         runtimes: dendron.runtimes.clone(),
         logins: dendron.logins(),
         callers: Arc::clone(dendron.callers()),
+        quiet: Arc::clone(&dendron.parts.quiet),
         replication: dendron.following().map(Following::state),
         certificates: certificates.clone(),
         server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),

@@ -91,6 +91,11 @@ impl Edge {
         Ok(Edge { address, admin, folder, is_talkative, process })
     }
 
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// A client of its admin listener.
     pub fn admin(&self) -> &Client {
         &self.admin

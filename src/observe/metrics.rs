@@ -58,6 +58,8 @@ pub struct Metrics {
     pub replication: Replication,
     /// Who is behind access tokens.
     pub tokens: Tokens,
+    /// What becomes of syncs.
+    pub syncs: Syncs,
     /// What is read at the time of a scrape.
     pub at_scrape: AtScrape,
 }
@@ -82,6 +84,19 @@ pub struct Tokens {
     pub questions: IntCounterVec,
     /// How often something was forgotten, by what it was.
     pub forgotten: IntCounterVec,
+}
+
+/// The metrics of quiet syncs.
+#[derive(Clone)]
+pub struct Syncs {
+    /// Syncs, by what became of them and why.
+    pub outcomes: IntCounterVec,
+    /// How long they were parked.
+    pub park_seconds: Histogram,
+    /// Wakes, by reason and by what came of them.
+    pub wakes: IntCounterVec,
+    /// What would have become of syncs, by outcome.
+    pub predictions: IntCounterVec,
 }
 
 /// The metrics that the admin listener sets from what it finds at the time of a scrape.
@@ -114,6 +129,26 @@ pub struct AtScrape {
     pub memory: IntGauge,
     /// Access tokens whose caller is known.
     pub tokens: IntGauge,
+    /// Syncs that are parked.
+    pub sync_parked: IntGauge,
+    /// The state of the gate, by name.
+    pub sync_state: IntGaugeVec,
+    /// What is done with quiet syncs, by name.
+    pub sync_mode: IntGaugeVec,
+    /// Devices that Synapse is told of.
+    pub sync_devices: IntGauge,
+    /// Answers that are kept.
+    pub sync_kept: IntGauge,
+    /// Their bytes.
+    pub sync_kept_bytes: IntGauge,
+    /// Users whose rooms are known.
+    pub sync_users: IntGauge,
+    /// Empty answers, by what became of them.
+    pub sync_answers: IntCounterVec,
+    /// Gaps, by detector.
+    pub sync_gaps: IntCounterVec,
+    /// Misses, seen and confirmed.
+    pub sync_misses: IntCounterVec,
     /// Passwords that wait to be checked.
     pub login_queue: IntGauge,
     /// Passwords that a thread can check side by side.
@@ -182,6 +217,12 @@ impl Metrics {
                 questions: makes.counters(table::TOKEN_QUESTIONS)?,
                 forgotten: makes.counters(table::TOKENS_FORGOTTEN)?,
             },
+            syncs: Syncs {
+                outcomes: makes.counters(table::SYNC_OUTCOMES)?,
+                park_seconds: makes.histogram(table::SYNC_PARK_SECONDS, &POLL_BUCKETS)?.with_label_values::<&str>(&[]),
+                wakes: makes.counters(table::SYNC_WAKES)?,
+                predictions: makes.counters(table::SYNC_PREDICTIONS)?,
+            },
             at_scrape: AtScrape::new(&makes)?,
             registry,
         })
@@ -229,6 +270,13 @@ impl Metrics {
     }
 }
 
+impl Syncs {
+    /// Counts a sync by what became of it, and why.
+    pub fn outcome(&self, outcome: &str, reason: &str) {
+        self.outcomes.with_label_values(&[outcome, reason]).inc();
+    }
+}
+
 impl AtScrape {
     fn new(makes: &Maker<'_>) -> Result<Self, prometheus::Error> {
         Ok(AtScrape {
@@ -248,6 +296,16 @@ impl AtScrape {
             descriptors_limit: makes.gauges(table::DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
             memory: makes.gauges(table::MEMORY)?.with_label_values::<&str>(&[]),
             tokens: makes.gauges(table::TOKENS)?.with_label_values::<&str>(&[]),
+            sync_parked: makes.gauges(table::SYNC_PARKED)?.with_label_values::<&str>(&[]),
+            sync_state: makes.gauges(table::SYNC_STATE)?,
+            sync_mode: makes.gauges(table::SYNC_MODE)?,
+            sync_devices: makes.gauges(table::SYNC_DEVICES)?.with_label_values::<&str>(&[]),
+            sync_kept: makes.gauges(table::SYNC_KEPT)?.with_label_values::<&str>(&[]),
+            sync_kept_bytes: makes.gauges(table::SYNC_KEPT_BYTES)?.with_label_values::<&str>(&[]),
+            sync_users: makes.gauges(table::SYNC_USERS)?.with_label_values::<&str>(&[]),
+            sync_answers: makes.counters(table::SYNC_ANSWERS)?,
+            sync_gaps: makes.counters(table::SYNC_GAPS)?,
+            sync_misses: makes.counters(table::SYNC_MISSES)?,
             login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
             login_lanes: makes.gauges(table::LOGIN_LANES)?.with_label_values::<&str>(&[]),
             login_lanes_in_use: makes.gauges(table::LOGIN_LANES_IN_USE)?.with_label_values::<&str>(&[]),

@@ -76,7 +76,7 @@ fn readable_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Reads the whole body, which Pingora keeps to send it on.
-async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u8>>> {
+pub(super) async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u8>>> {
     session.enable_retry_buffering();
     let mut body = Zeroizing::new(Vec::with_capacity(length));
     while let Some(part) = session.read_request_body().await.map_err(|error| error.into_down())? {
@@ -86,7 +86,7 @@ async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u
 }
 
 /// Waits for the answer, unless the client goes away before it is there.
-async fn beside_client<T>(session: &mut Downstream, answer: impl Future<Output = T>) -> Result<T> {
+pub(super) async fn beside_client<T>(session: &mut Downstream, answer: impl Future<Output = T>) -> Result<T> {
     tokio::select! {
         biased;
         gone = session.read_body_or_idle(true) => match gone {

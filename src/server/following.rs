@@ -4,7 +4,7 @@
 //! Who is behind a token is told first: whoever reads after that finds a token that has ended forgotten already.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
@@ -20,6 +20,9 @@ use crate::replication::follower::Feed;
 use crate::replication::liveness::Times;
 use crate::replication::{Concerns, Doubt, Event, Follower, Outbox, Settings, State, Stream};
 use crate::token::{Callers, Forget, TokenHasher};
+
+/// How long the stream is followed after dendron was told to stop.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Somebody who is shown each event. It holds everything up, so that it must be quick and wait for nobody.
 pub type Reader = Box<dyn FnMut(&Event) + Send>;
@@ -131,7 +134,11 @@ impl BackgroundService for Reading {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         tokio::select! {
             () = self.following.run() => {}
-            _ = shutdown.changed() => {}
+            // What is told to Synapse in the last moment is to be heard.
+            () = async {
+                let _ = shutdown.changed().await;
+                tokio::time::sleep(FAREWELL).await;
+            } => {}
         }
     }
 }

@@ -9,6 +9,7 @@ mod http2;
 
 use std::time::{Duration, Instant};
 
+use dendron::quiet::mode::TESTED;
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -61,6 +62,10 @@ fn idle(stack: &Stack, edge: &Edge, name: &str) -> Result<(User, Device), Failed
 
 fn an_idle_device(stack: &mut Stack) -> Result<(), Failed> {
     let edge = edge(stack, "quiet-idle", "")?;
+    let server = edge.admin().get("/status")?.json()["synapse"].clone();
+    let (_, (major, minor)) = TESTED;
+    let newest = format!("Synapse/{major}.{minor}.");
+    ensure!(server.as_str().is_some_and(|server| server.starts_with(&newest)), "{server} is not the newest tested");
     let (user, device) = idle(stack, &edge, "idle")?;
     let target = device.target(2 * SECOND);
     let direct = user.through(&Client::new(&format!("http://{}", synapse_address(stack)))).get(&target)?;

@@ -125,8 +125,10 @@ impl Book {
     }
 
     fn moved(&mut self, room: Name, user: &str) {
-        self.members.moved(room, user);
+        let added = self.members.moved(room, user);
         self.lookups.moved(user);
+        // Another writer may have told already of what has happened there since.
+        added.into_iter().for_each(|user| self.compare_again(user));
     }
 
     pub(super) fn touch_room(&mut self, room: Name, stream: Stream, mark: Mark) {
@@ -187,13 +189,12 @@ impl Book {
     }
 
     /// Whoever has come into a room, as the database says.
-    pub(super) fn joined(&mut self, room: Name, user: &str, stream: Stream, mark: Mark) {
-        if let Some(index) = self.members.joined(room, user) {
-            self.parked.wake(index, WakeReason::Stream(stream), |record| !record.point.covers(mark), &mut self.wakes);
-        }
+    pub(super) fn joined(&mut self, room: Name, user: &str) {
+        let added = self.members.joined(room, user);
+        added.into_iter().for_each(|user| self.compare_again(user));
     }
 
-    /// A user's rooms are known anew: what has happened in them may be news.
+    /// A user's rooms are others than before: what has happened in them already may be news.
     pub(super) fn compare_again(&mut self, user: UserIndex) {
         let Some(rooms) = self.members.rooms(user) else { return };
         let ledger = &self.ledger;

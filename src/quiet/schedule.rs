@@ -192,7 +192,7 @@ impl Book {
             rooms.into_iter().for_each(|room| self.touch_room(room, stream, mark));
         } else if let Wanted::MembersOf(room) = subject {
             let room = self.namer.room(&room);
-            found.iter().for_each(|user| self.joined(room, user, stream, mark));
+            found.iter().for_each(|user| self.joined(room, user));
         }
     }
 

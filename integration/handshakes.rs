@@ -11,7 +11,7 @@ use crate::Test;
 use crate::harness::alone::{Alone, Edge, Folder};
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http2::{
-    END_HEADERS, END_STREAM, HEADERS, Http2, MAGIC, Next, SETTINGS, block, frame, setting, status,
+    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, MAGIC, Next, SETTINGS, block, frame, setting, status,
 };
 use crate::harness::stub::{EMPTY, Stub};
 use crate::harness::tls::{Authority, Files};
@@ -176,8 +176,12 @@ fn tunnels_are_refused_over_http2_as_well() -> Result<(), Failed> {
         ensure_eq!(answered, Some(405), "status");
         let body = String::from_utf8_lossy(&body).into_owned();
         ensure!(body.contains("\"errcode\":\"M_UNRECOGNIZED\""), "{body}");
-        let counted = target.edge.metric("dendron_requests_total", &[("answered_by", "edge"), ("code", "405")])?;
-        ensure_eq!(counted, 1.0, "counted");
+        client.send(&frame(DATA, END_STREAM, 1, b""));
+        eventually(SOON, || {
+            let labels = [("answered_by", "edge"), ("code", "405")];
+            ensure_eq!(target.edge.metric("dendron_requests_total", &labels)?, 1.0, "counted");
+            Ok(())
+        })?;
     }
     Ok(())
 }

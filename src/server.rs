@@ -296,6 +296,7 @@ fn proxy_services(
     let places = places(dendron.metrics(), budget);
     let services = by_kind.into_iter().map(|((offer, proxy_protocol), listeners)| {
         let edge = dendron.edge(offer);
+        let desk = edge.clone();
         let mut proxy = http_proxy(conf, if config.front { edge.fronted() } else { edge });
         proxy.server_options = Some(server_options(config));
         let door = Door::new(Arc::clone(&places), proxy_protocol);
@@ -303,7 +304,7 @@ fn proxy_services(
         let endpoints = listeners.into_iter().map(|listener| listener.endpoint(!config.front)).collect();
         let runtimes = dendron.runtimes.clone();
         if config.front {
-            let front = Front::new(proxy, Arc::clone(&dendron.parts) as Arc<_>, config.client_times);
+            let front = Front::new(proxy, desk, config.client_times, config.connection_requests);
             Ok(edge_service(Counted::new(front, door, encrypted, runtimes), &places, endpoints))
         } else {
             Ok(edge_service(Counted::new(proxy, door, encrypted, runtimes), &places, endpoints))
@@ -316,6 +317,8 @@ fn proxy_services(
 fn server_options(config: &Config) -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.client_times.idle);
+    // Pingora counts how often a connection is used again.
+    options.keepalive_request_limit = Some(config.connection_requests.get() - 1);
     // Pingora would refuse tunnels with a bare status; so they come to the filter, which refuses them in Matrix's words.
     options.allow_connect_method_proxying = true;
     options

@@ -9,7 +9,7 @@ use pingora_http::RequestHeader;
 use crate::exchange::Exchange;
 
 /// The header that carries a request's name, as `request_id_header` of a Synapse listener can read it.
-pub(super) const X_REQUEST_ID: &str = "x-request-id";
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";

@@ -17,7 +17,7 @@ pub(super) struct Manner {
     pub(super) date: HeaderValue,
 }
 
-/// Writes an answer behind what is there, with the names that Pingora would write.
+/// Writes an answer behind what is there.
 pub(super) fn write(out: &mut Vec<u8>, reply: &Reply, manner: &Manner) {
     let reason = reply.status.canonical_reason().unwrap_or_default();
     // Writing into memory cannot fail.

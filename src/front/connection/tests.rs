@@ -256,7 +256,8 @@ fn a_connection_that_waits_is_small() {
     let (_stop, shutdown) = watch::channel(false);
     let connection = Connection::new(front, Transport::new(Box::new(server)), shutdown);
     let bytes = size_of_val(&connection.serve()) + size_of::<Transport>();
-    assert!(bytes < 2048, "{bytes} bytes");
+    println!("{bytes} bytes, {} of them the transport's", size_of::<Transport>());
+    assert!(bytes < 1024, "{bytes} bytes");
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! The front: heads that come too slowly or are no clean HTTP are refused so that a client of Matrix understands it and an
 //! administrator sees it; requests follow each other; idle connections cost little. What strangers send byte by byte is
 //! `hostile`'s.
+//!
+//! - `answers`: what is answered without the proxy.
+
+mod answers;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -26,6 +30,8 @@ pub const TESTS: &[Test] = &[
     ("front::requests_follow_each_other", |_| requests_follow_each_other()),
     ("front::a_client_that_goes_cancels_its_request", |_| a_client_that_goes_cancels_its_request()),
     ("front::another_protocol_has_no_fence", |_| another_protocol_has_no_fence()),
+    ("front::answers_are_the_filters_own", |_| answers::they_are_the_filters_own()),
+    ("front::a_pipeline_is_answered_together", |_| answers::a_pipeline_is_answered_together()),
     ("front::idle_connections_cost_little", |_| idle_connections_cost_little()),
 ];
 

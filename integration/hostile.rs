@@ -4,15 +4,19 @@
 //! - `exchange`: what a client does on one connection, and what must come of it.
 //! - `framing`, `heads`: the tables of HTTP/1.1.
 //! - `http2`: the table of HTTP/2 over TLS.
+//! - `differential`: the same bytes with the front and without it.
+//! - `mutants`: what is sent there.
 //! - `upstream`: the recording upstream.
 //!
 //! Named differences without the front: where a row says `Early`, Pingora answers before dendron is asked, with a status
 //! and no body, so these are no Matrix errors then. `Closed` rows had nothing that could be answered.
 
+mod differential;
 mod exchange;
 mod framing;
 mod heads;
 mod http2;
+mod mutants;
 mod upstream;
 
 use std::time::{Duration, Instant};
@@ -33,6 +37,7 @@ pub const TESTS: &[Test] = &[
     ("hostile::http1_is_refused_or_passed_once", http1_is_refused_or_passed_once),
     ("hostile::http1_without_the_front_as_well", http1_without_the_front_as_well),
     ("hostile::http2_is_refused_or_survived", http2_is_refused_or_survived),
+    ("hostile::the_front_changes_nothing", |_| differential::the_front_changes_nothing()),
     ("hostile::silence_is_bounded", silence_is_bounded),
 ];
 

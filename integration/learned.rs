@@ -16,7 +16,7 @@ use crate::harness::matrix::User;
 use crate::harness::metrics::Metrics;
 use crate::harness::stack::{Stack, bare_dendron};
 use crate::harness::stacks::Stacks;
-use impostor::Impostor;
+pub use impostor::Impostor;
 use relay::Relay;
 
 pub const TESTS: &[Test] = &[

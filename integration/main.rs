@@ -49,6 +49,8 @@ mod bodies;
 mod clients;
 // Dendron inside another Pingora server.
 mod embed;
+// What clients do before their first request.
+mod handshakes;
 // How many clients may be connected, and what becomes of the rest.
 mod connections;
 // How many requests a process is given, and who waits.
@@ -125,6 +127,7 @@ fn tests() -> Vec<Test> {
         bodies::TESTS,
         clients::TESTS,
         embed::TESTS,
+        handshakes::TESTS,
         connections::TESTS,
         queues::TESTS,
         proxy_protocol::TESTS,

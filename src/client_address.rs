@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::HeaderName;
 use ipnet::IpNet;
 
 /// The header that proxies add to.
-pub const X_FORWARDED_FOR: &str = "x-forwarded-for";
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The proxies in front of dendron whose word is taken.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +34,18 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address: the peer, or, behind trusted proxies, the address that the last of them saw.
-    pub fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+    /// The client's address: the peer, or, behind trusted proxies, the address that the last of them saw. `forwarded` are
+    /// the lines of [`X_FORWARDED_FOR`].
+    pub fn client<'line>(
+        &self,
+        peer: Option<IpAddr>,
+        forwarded: impl DoubleEndedIterator<Item = &'line [u8]>,
+    ) -> Option<IpAddr> {
         let mut client = peer.map(|peer| peer.to_canonical());
-        if !self.trusts(peer) || !headers.contains_key(X_FORWARDED_FOR) {
+        if !self.trusts(peer) {
             return client;
         }
-        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+        let hops = forwarded.rev().flat_map(|line| std::str::from_utf8(line).unwrap_or_default().rsplit(','));
         for hop in hops {
             let Some(address) = parse_hop(hop.trim()) else { break };
             client = Some(address);
@@ -92,11 +96,8 @@ mod tests {
             (None, &["5.6.7.8"], Some("5.6.7.8")),
         ];
         for (peer, lines, expected) in table {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(X_FORWARDED_FOR, line.parse().unwrap());
-            }
-            let client = trusted.client(peer.map(|peer| peer.parse().unwrap()), &headers);
+            let forwarded = lines.iter().map(|line| line.as_bytes());
+            let client = trusted.client(peer.map(|peer| peer.parse().unwrap()), forwarded);
             assert_eq!(client, expected.map(|client| client.parse().unwrap()), "{peer:?} {lines:?}");
         }
     }

@@ -17,7 +17,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::{HttpServerOptions, ServerApp};
 use pingora_core::listeners::ListenerConfig;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
@@ -38,7 +38,7 @@ use crate::endpoint::Endpoints;
 use crate::front::Front;
 use crate::listener::budget::{ADMIN_CONNECTIONS, COMFORTABLE_LIMIT};
 use crate::listener::{
-    Budget, Certificates, ConnectionMetrics, Counted, Door, Listener, ListenerError, Places, Runtimes,
+    Budget, Certificates, ConnectionMetrics, Counted, Door, Encrypted, Listener, ListenerError, Places, Runtimes,
 };
 use crate::observe::logging::LoggingError;
 use crate::observe::{AccessLog, Metrics, logging};
@@ -338,38 +338,58 @@ fn proxy_services(
     let places = places(dendron.metrics(), budget);
     let services = by_kind.into_iter().map(|((offer, proxy_protocol), listeners)| {
         let edge = dendron.edge(offer);
+        let desk = edge.clone();
         let mut proxy = http_proxy(conf, if config.front { edge.fronted() } else { edge });
-        let mut options = pingora_core::apps::HttpServerOptions::default();
-        options.h2_idle_timeout = Some(dendron.parts.client_times.idle);
-        proxy.server_options = Some(options);
-        let door = Arc::new(Door::new(Arc::clone(&places), proxy_protocol));
-        let endpoints = listeners.into_iter().map(|listener| {
-            let own = certificates.iter().find(|(address, _)| *address == listener.address);
-            listener.endpoint(own.map(|(_, certificates)| certificates), !config.front)
-        });
-        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+        proxy.server_options = Some(server_options(config));
+        let door = Door::new(Arc::clone(&places), proxy_protocol);
+        let encrypted = encrypted(dendron, config, &listeners, certificates)?;
+        let endpoints = listeners.into_iter().map(|listener| listener.endpoint(!config.front)).collect();
         let runtimes = dendron.runtimes.clone();
         if config.front {
-            let front = Front::new(proxy, Arc::clone(&dendron.parts) as Arc<_>, config.client_times);
-            Ok(edge_service(front, door, &places, runtimes, endpoints))
+            let front = Front::new(proxy, desk, config.client_times, config.connection_requests);
+            Ok(edge_service(Counted::new(front, door, encrypted, runtimes), &places, endpoints))
         } else {
-            Ok(edge_service(proxy, door, &places, runtimes, endpoints))
+            Ok(edge_service(Counted::new(proxy, door, encrypted, runtimes), &places, endpoints))
         }
     });
     services.collect()
 }
 
-/// The service of an application, whose connections come through a door to a place each.
+/// How Pingora serves connections.
+fn server_options(config: &Config) -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.client_times.idle);
+    // Pingora counts how often a connection is used again.
+    options.keepalive_request_limit = Some(config.connection_requests.get() - 1);
+    // Pingora would refuse tunnels with a bare status; so they come to the filter, which refuses them in Matrix's words.
+    options.allow_connect_method_proxying = true;
+    options
+}
+
+/// Those of some listeners that have certificates.
+fn encrypted(
+    dendron: &Dendron,
+    config: &Config,
+    listeners: &[&Listener],
+    certificates: &CertificatesByAddress,
+) -> Result<Encrypted, ListenerError> {
+    let mut encrypted = Encrypted::default();
+    for (address, own) in certificates {
+        if listeners.iter().any(|listener| listener.address == *address) {
+            encrypted.add(address, own, config.client_times.head, dendron.metrics().handshakes_failed.clone())?;
+        }
+    }
+    Ok(encrypted)
+}
+
+/// The service of an application whose connections have a place each.
 fn edge_service(
-    application: impl ServerApp + Send + Sync + 'static,
-    door: Arc<Door>,
+    application: Counted<impl ServerApp + Send + Sync + 'static>,
     places: &Arc<Places>,
-    runtimes: Runtimes,
     endpoints: Vec<ListenerConfig>,
 ) -> Box<dyn ServiceWithDependents> {
-    let mut service = Service::new("edge".to_owned(), Counted::new(application, Arc::clone(&door), runtimes));
+    let mut service = Service::new("edge".to_owned(), application);
     service.set_connection_filter(Arc::clone(places) as Arc<_>);
-    service.endpoints().set_pre_tls_callback(door);
     for endpoint in endpoints {
         service.add_listener(endpoint);
     }
@@ -418,11 +438,12 @@ fn admin_service(
         started: SystemTime::now(),
     };
     let places = admin_places()?;
-    let door = Arc::new(Door::new(Arc::clone(&places), false));
-    let mut service = Service::new("admin".to_owned(), Counted::new(admin, door, Runtimes::default()));
+    let door = Door::new(Arc::clone(&places), false);
+    let admin = Counted::new(admin, door, Encrypted::default(), Runtimes::default());
+    let mut service = Service::new("admin".to_owned(), admin);
     service.set_connection_filter(places);
     service.threads = Some(1);
-    service.add_listener(config.admin.endpoint(None, true)?);
+    service.add_listener(config.admin.endpoint(true));
     tracing::info!(address = %config.admin.address, "admin listening");
     Ok(Box::new(service))
 }

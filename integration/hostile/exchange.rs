@@ -79,10 +79,10 @@ struct Outcome {
 
 /// One answer, cut out of what came back.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Exchange {
@@ -214,7 +214,7 @@ fn read(stream: &mut TcpStream, wanted: Option<usize>) -> std::io::Result<Outcom
 }
 
 /// The final answers among the bytes, by their lengths. What is not whole is left out.
-fn answers(bytes: &[u8]) -> Vec<Answer> {
+pub fn answers(bytes: &[u8]) -> Vec<Answer> {
     let text = String::from_utf8_lossy(bytes);
     let mut rest = text.as_ref();
     let mut answers = Vec::new();

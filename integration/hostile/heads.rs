@@ -44,8 +44,8 @@ fn lines() -> Vec<Exchange> {
         line("carriage return in the line", "GET /h\rX: y HTTP/1.1", EarlyOrMended(400, &["GET /h%0DX:%20y"])),
         line("empty lines before", "\r\n\r\nGET /h HTTP/1.1", Passed(GET)),
         line("tunnel", "CONNECT localhost:22 HTTP/1.1", Early(405)),
-        at_once("tunnel to the host", "CONNECT a:22 HTTP/1.1\r\nHost: a:22\r\n\r\n", Early(405)),
-        at_once("tunnel to a path", "CONNECT /h HTTP/1.1\r\nHost: a\r\n\r\n", Early(405)),
+        at_once("tunnel to the host", "CONNECT a:22 HTTP/1.1\r\nHost: a:22\r\n\r\n", Refused(405)),
+        at_once("tunnel to a path", "CONNECT /h HTTP/1.1\r\nHost: a\r\n\r\n", Refused(405)),
         at_once("preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Early(400)),
     ]
 }

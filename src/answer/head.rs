@@ -44,7 +44,7 @@ impl<'request> Head<'request> {
 
 impl<'request> Headers<'request> {
     /// Every value of a header, in order, without the blanks around it.
-    pub fn all(self, name: &HeaderName) -> impl Iterator<Item = &'request [u8]> {
+    pub fn all(self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'request [u8]> {
         let (map, lines) = match self {
             Headers::Map(map) => (Some(map), &[][..]),
             Headers::Lines(lines) => (None, lines),

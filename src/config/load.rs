@@ -125,6 +125,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
         listeners: settings.listeners.0.iter().map(Listener::from).collect(),
         admin: Listener::from(&ListenerSettings::at(settings.admin.address.clone())),
         connections_max: settings.connections.max.and_then(|max| usize::try_from(max.get()).ok()),
+        connection_requests: settings.connections.requests,
         front: settings.front.0,
         pools,
         main_lacks,

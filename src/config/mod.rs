@@ -55,6 +55,7 @@ mod worker;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub struct Config {
     pub listeners: Vec<crate::listener::Listener>,
     /// The administrator's own bound on connections of clients.
     pub connections_max: Option<usize>,
+    /// The most requests of an HTTP/1 connection.
+    pub connection_requests: NonZeroU32,
     /// Whether the front stands before the proxy.
     pub front: bool,
     /// Where metrics and status are shown.

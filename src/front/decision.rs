@@ -1,11 +1,14 @@
 //! What becomes of a request, decided from the bytes of its head alone. Pure: the loop asks, and does what is said.
 //!
-//! Two things can be said yet, besides that more is needed: the request is refused, or it passes to Pingora byte for byte.
-//! What the front will one day answer or hold is decided here as well.
+//! Besides that more is needed, four things can be said: the request is answered, waits, is refused, or passes to Pingora
+//! byte for byte. What is answered or waits is the desk's to say, which is asked about plain heads alone: for everything
+//! unusual in one Pingora's reading counts, and the filter is asked.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::Version;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use pingora_http::RequestHeader;
 
+use super::desk::{Answered, Mark, Verdict};
 use super::fence::Fence;
 use super::head::{self, Parsed};
 use crate::answer::malformed::content_length;
@@ -13,14 +16,38 @@ use crate::answer::{Head, malformed};
 use crate::reply::Failure;
 
 /// What becomes of a request.
-#[derive(Debug)]
-pub(super) enum Decision {
+pub(super) enum Decision<H> {
     /// Its head is not whole yet.
     Wait,
-    /// It is Pingora's.
-    Pass(Passage),
+    /// It is answered.
+    Answer(Answer),
+    /// It waits.
+    Hold(Hold<H>),
+    /// It is Pingora's, and so is what the proxy is to know of it.
+    Pass(Passage, Option<Mark>),
     /// It must not go on.
     Refuse(Refusal),
+}
+
+/// How a request is answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The length of its head, which is all of it.
+    pub(super) head_bytes: usize,
+    /// Whether the client wants the connection to end.
+    pub(super) is_last: bool,
+    /// The answer.
+    pub(super) answered: Answered,
+}
+
+/// How a request waits.
+pub(super) struct Hold<H> {
+    /// How it passes, if it does in the end.
+    pub(super) passage: Passage,
+    /// Whether the client wants the connection to end.
+    pub(super) is_last: bool,
+    /// What it waits for.
+    pub(super) held: Box<H>,
 }
 
 /// How a request passes.
@@ -50,22 +77,43 @@ impl Refusal {
     }
 }
 
-/// Decides about the request at the beginning of what has arrived.
-pub(super) fn decide(arrived: &[u8]) -> Decision {
+/// Decides about the request at the beginning of what has arrived. `consider` is asked about a plain head.
+pub(super) fn decide<H>(arrived: &[u8], consider: impl FnOnce(&Head<'_>) -> Verdict<H>) -> Decision<H> {
     let mut room = head::room();
     match head::parse(arrived, &mut room) {
         Parsed::Partial => Decision::Wait,
         Parsed::Broken(failure) => Decision::Refuse(Refusal::of(arrived, failure)),
-        Parsed::Whole(head) => decide_whole(&head),
+        Parsed::Whole(head) => decide_whole(&head, consider),
     }
 }
 
-fn decide_whole(head: &Head<'_>) -> Decision {
+fn decide_whole<H>(head: &Head<'_>, consider: impl FnOnce(&Head<'_>) -> Verdict<H>) -> Decision<H> {
     let refused = malformed(*head).or_else(|| (!head::is_holdable(head)).then_some(Failure::Malformed));
-    match refused {
-        Some(failure) => Decision::Refuse(Refusal { failure, head: head::as_pingora(head).map(Box::new) }),
-        None => Decision::Pass(passage(head)),
+    if let Some(failure) = refused {
+        return Decision::Refuse(Refusal { failure, head: head::as_pingora(head).map(Box::new) });
     }
+    let passage = passage(head);
+    let Some(is_last) = plain(head) else { return Decision::Pass(passage, None) };
+    match consider(head) {
+        Verdict::Answer(answered) => Decision::Answer(Answer { head_bytes: passage.head_bytes, is_last, answered }),
+        Verdict::Hold(held) => Decision::Hold(Hold { passage, is_last, held }),
+        Verdict::Pass(mark) => Decision::Pass(passage, mark),
+    }
+}
+
+/// Whether the connection ends with a request whose head is plain: it has no body, and nothing in it that one could read
+/// in another way. `None` where it is not.
+fn plain(head: &Head<'_>) -> Option<bool> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(byte);
+    let is_plain = matches!(head.method, "GET" | "HEAD" | "OPTIONS")
+        && head.version == Version::HTTP_11
+        && head.target.starts_with(b"/")
+        && head.target.iter().all(u8::is_ascii_graphic)
+        && head.headers.first(&HOST).is_some_and(|host| !host.is_empty() && host.iter().all(is_token))
+        && [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT].iter().all(|name| head.headers.first(name).is_none());
+    let connection = head.headers.only(&CONNECTION).ok()?.unwrap_or(b"keep-alive");
+    let is_last = connection.eq_ignore_ascii_case(b"close");
+    (is_plain && (is_last || connection.eq_ignore_ascii_case(b"keep-alive"))).then_some(is_last)
 }
 
 /// How a head passes that was found good: it tells its body's end in one way at most.
@@ -93,9 +141,10 @@ mod tests {
     }
 
     fn said(arrived: &[u8]) -> Said {
-        match decide(arrived) {
+        match decide::<()>(arrived, |_| Verdict::Pass(None)) {
+            Decision::Answer(_) | Decision::Hold(_) => unreachable!("everything passes"),
             Decision::Wait => Said::Wait,
-            Decision::Pass(passage) => Said::Pass(passage),
+            Decision::Pass(passage, _) => Said::Pass(passage),
             Decision::Refuse(Refusal { failure, head }) => {
                 Said::Refuse(failure, head.map(|head| format!("{} {}", head.method, head.uri)))
             }
@@ -130,6 +179,51 @@ mod tests {
         let old = "\r\nGET / HTTP/1.0\r\n\r\n";
         let passage = Passage { head_bytes: old.len(), fence: Fence::Length(0), may_switch: false };
         assert_eq!(said(old.as_bytes()), Said::Pass(passage));
+    }
+
+    /// Whether an answer is asked for, and the connection ends with it.
+    fn asked(head: &str) -> Option<bool> {
+        let mut room = head::room();
+        let Parsed::Whole(head) = head::parse(head.as_bytes(), &mut room) else { panic!("{head:?}") };
+        plain(&head)
+    }
+
+    #[test]
+    fn only_plain_heads_are_answered() {
+        let get = |headers: &str| asked(&format!("GET /a?b HTTP/1.1\r\nHost: a:1\r\n{headers}\r\n"));
+        for (headers, is_last) in [
+            ("", false),
+            ("Connection: keep-alive\r\n", false),
+            ("connection: Keep-Alive\r\nAccept: *\r\n", false),
+            ("Connection: Close\r\n", true),
+        ] {
+            assert_eq!(get(headers), Some(is_last), "{headers}");
+        }
+        for headers in [
+            "Content-Length: 0\r\n",
+            "Content-Length: 5\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Upgrade: h2c\r\n",
+            "Expect: 100-continue\r\n",
+            "Connection: close, keep-alive\r\n",
+            "Connection: X-Forwarded-For\r\n",
+            "Connection: close\r\nConnection: close\r\n",
+        ] {
+            assert_eq!(get(headers), None, "{headers}");
+        }
+        for (line, host, expected) in [
+            ("HEAD / HTTP/1.1", "[::1]:8008", Some(false)),
+            ("OPTIONS /a HTTP/1.1", "example.org", Some(false)),
+            ("OPTIONS * HTTP/1.1", "a", None),
+            ("POST / HTTP/1.1", "a", None),
+            ("GET / HTTP/1.0", "a", None),
+            ("GET http://a/ HTTP/1.1", "a", None),
+            ("GET /\u{e4} HTTP/1.1", "a", None),
+            ("GET / HTTP/1.1", "", None),
+            ("GET / HTTP/1.1", "a b", None),
+        ] {
+            assert_eq!(asked(&format!("{line}\r\nHost: {host}\r\n\r\n")), expected, "{line} {host}");
+        }
     }
 
     #[test]

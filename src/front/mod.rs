@@ -1,29 +1,38 @@
-//! What stands before Pingora's proxy on every connection of a client: it reads the head of each request, refuses what
-//! must not go on, and hands everything else to the proxy, byte for byte.
+//! What stands before Pingora's proxy on every connection of a client: it reads the head of each request, answers or
+//! holds what the head alone decides, refuses what must not go on, and hands everything else to the proxy, byte for byte.
 //!
 //! - [`Front`]: the application that a listener serves; HTTP/2 goes to the proxy as it is.
-//! - `connection`: the life of an HTTP/1 connection, one request after the other.
+//! - `connection`: the life of an HTTP/1 connection, one request after the other, and how one waits.
 //! - `decision`: what becomes of a request; pure.
 //! - `head`: a request's head, cut into lines; pure.
 //! - `fence`: where a request's body ends; pure.
 //! - `transport`: the connection as Pingora's session gets it.
-//! - `refusal`: how a client is told, and what is written down.
+//! - [`desk`]: whom it asks for answers, and tells what became of requests.
+//! - `outbox`: answers that are on their way.
+//! - `refusal`: how a client is told that its request is refused.
+//! - `wire`: an answer as it is sent; pure.
+//! - [`agreement`]: whether Pingora reads what passes in the same way; for tests.
 //!
 //! Pingora waits for each single read of a head and never for the whole, keeps tens of kilobytes for an idle connection,
 //! and answers what it cannot parse before any hook is asked. Here a head has one deadline, an idle connection costs no
 //! buffer, and every refusal is a Matrix error with its line in the access log.
 //!
-//! Not here: any rule about a request (`answer`), and HTTP/2.
+//! Not here: any rule about a request (`answer`, which the filters ask as well), and HTTP/2.
 
+pub mod agreement;
 mod connection;
 mod decision;
+pub mod desk;
 mod fence;
 mod head;
+mod outbox;
 mod refusal;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod wire;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -31,29 +40,39 @@ use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 
+use tokio::sync::Semaphore;
+
 use connection::Connection;
 use transport::Transport;
 
 use crate::listener::ClientTimes;
 
-pub use refusal::{Journal, Refused};
+pub use desk::Desk;
+
+/// How many requests that have waited may begin with the proxy at once. In a storm of wakes the others wait here, where
+/// each costs a tenth of what it costs there.
+const WOKEN_MAX: usize = 1024;
 
 /// The application of a listener: a proxy with the front before it.
-pub struct Front<A> {
+pub struct Front<A, D> {
     proxy: Arc<A>,
-    journal: Arc<dyn Journal>,
+    desk: D,
     times: ClientTimes,
+    /// The most requests of a connection.
+    requests: NonZeroU32,
+    /// How many requests that have waited may begin with the proxy at once.
+    woken: Arc<Semaphore>,
 }
 
-impl<A> Front<A> {
-    /// Puts the front before a proxy. What it refuses is written into the journal.
-    pub fn new(proxy: A, journal: Arc<dyn Journal>, times: ClientTimes) -> Self {
-        Front { proxy: Arc::new(proxy), journal, times }
+impl<A, D> Front<A, D> {
+    /// Puts the front before a proxy. A connection ends with the last of so many requests.
+    pub fn new(proxy: A, desk: D, times: ClientTimes, requests: NonZeroU32) -> Self {
+        Front { proxy: Arc::new(proxy), desk, times, requests, woken: Arc::new(Semaphore::new(WOKEN_MAX)) }
     }
 }
 
 #[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
+impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> ServerApp for Front<A, D> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             return ServerApp::process_new(&self.proxy, stream, shutdown).await;

@@ -1,55 +1,18 @@
 //! The front and Pingora read the same: whatever passes is the same head to Pingora's session, and ends where the front
 //! says. Heads and bodies are put together of good and bad parts at random.
 
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use tokio::io::{AsyncWriteExt, duplex};
 
-use super::decision::{Decision, decide};
-use super::transport::Transport;
+use super::agreement::{Outcome, play};
 
 /// What stands behind a request.
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What became of some bytes.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    /// The front did not pass them.
-    Kept,
-    /// Pingora would not have them, or closed behind them.
-    Closed,
-    /// The connection could carry another request, which began with these bytes.
-    Next(Vec<u8>),
-}
-
-/// Gives bytes to the front, and to Pingora what passes. Panics where the two disagree.
-async fn play(bytes: &[u8]) -> Outcome {
-    let (server, mut client) = duplex(1 << 20);
-    client.write_all(bytes).await.unwrap();
-    drop(client);
-    let mut transport = Transport::new(Box::new(server));
-    while transport.fill().await.unwrap() > 0 {}
-    let Decision::Pass(passage) = decide(transport.received()) else { return Outcome::Kept };
-    let head = transport.begin(passage.head_bytes, passage.fence, passage.may_switch);
-    let raw = head.clone();
-    let mut session = ServerSession::new_http1(Box::new(transport) as Stream);
-    session.set_pipelined_prefix(head);
-    assert!(session.read_request().await.unwrap(), "Pingora does not take {raw:?}");
-    assert_eq!(session.as_http1().unwrap().get_headers_raw_bytes(), raw, "another head");
-    session.set_keepalive(Some(60));
-    while let Ok(Some(_)) = session.read_request_body().await {}
-    let Ok(Some(reusable)) = session.finish().await else { return Outcome::Closed };
-    let (stream, prefix) = reusable.into_parts();
-    assert_eq!(prefix, None, "Pingora got more than the request");
-    let transport = stream.into_any().downcast::<Transport>().unwrap();
-    if transport.is_at_the_fence() { Outcome::Next(transport.received().to_vec()) } else { Outcome::Closed }
-}
-
+/// What becomes of bytes. Panics where the two disagree.
 fn played(bytes: &[u8]) -> Outcome {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(play(bytes))
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(play(bytes)).unwrap()
 }
 
 fn lines() -> impl Strategy<Value = String> {

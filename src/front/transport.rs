@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
 use pingora_core::protocols::{
@@ -86,6 +86,28 @@ impl Transport {
         } else {
             self.received.split_to(head_bytes)
         }
+    }
+
+    /// Waits for the end of the client. What it sends meanwhile waits for its turn. Nothing is lost when the future is
+    /// dropped.
+    pub(super) async fn ended(&mut self) {
+        // An error is an end as well.
+        let _ = poll_fn(|context| self.poll_end(context)).await;
+    }
+
+    /// Gives up the memory around what has arrived, for a request that waits.
+    pub(super) fn shrink(&mut self) {
+        self.received = BytesMut::from(&*self.received);
+    }
+
+    /// Takes a head of so many bytes off that no session gets.
+    pub(super) fn skip(&mut self, head_bytes: usize) {
+        self.received.advance(head_bytes.min(self.received.len()));
+    }
+
+    /// What is to be sent, to add to it. It leaves with the next flush.
+    pub(super) fn outgoing(&mut self) -> &mut Vec<u8> {
+        &mut self.to_send
     }
 
     /// Whether the session has read its request to the end, so that another may follow.

@@ -13,19 +13,19 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
-use pingora_core::listeners::{ConnectionFilter, PreTlsProcess};
+use pingora_core::listeners::ConnectionFilter;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::stream::Stream as RawStream;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::upstreams::peer::{Tracer, Tracing};
-use pingora_core::{Error, ErrorType, Result};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::Runtimes;
 use super::budget::{ARRIVED_MAX, WAIT};
+use super::handshake::Encrypted;
 use super::proxied::{self, ProxiedError};
+use super::runtimes::Runtimes;
 
 /// How often at most it is said that connections are closed.
 const TOLD_INTERVAL: Duration = Duration::from_secs(60);
@@ -62,13 +62,14 @@ pub struct Place {
 /// An application each of whose connections has a place.
 pub struct Counted<A> {
     application: Arc<A>,
-    door: Arc<Door>,
+    door: Door,
+    encrypted: Encrypted,
     runtimes: Runtimes,
     /// So that only the first connection has to be looked at.
     noticed: Once,
 }
 
-/// What is done with a connection before its first byte is taken for the client's: over TLS before the handshake.
+/// What is done with a connection before its first byte is taken for the client's, over TLS before the handshake.
 pub struct Door {
     places: Arc<Places>,
     /// Whether a PROXY header comes first.
@@ -157,9 +158,10 @@ impl Drop for Place {
 // === impl Counted ===
 
 impl<A> Counted<A> {
-    /// Gives each connection of an application a place, and tells what it runs on.
-    pub fn new(application: A, door: Arc<Door>, runtimes: Runtimes) -> Self {
-        Counted { application: Arc::new(application), door, runtimes, noticed: Once::new() }
+    /// Gives each connection of an application a place, then makes its handshake if it came to one of the encrypted
+    /// listeners, and tells what it runs on.
+    pub fn new(application: A, door: Door, encrypted: Encrypted, runtimes: Runtimes) -> Self {
+        Counted { application: Arc::new(application), door, encrypted, runtimes, noticed: Once::new() }
     }
 }
 
@@ -167,15 +169,9 @@ impl<A> Counted<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         self.noticed.call_once(|| self.runtimes.notice());
-        // An encrypted connection came through the door before the handshake.
-        let stream = if stream.get_ssl_digest().is_some() {
-            stream
-        } else {
-            let mut stream = stream.into_any().downcast::<RawStream>().ok()?;
-            self.door.enter(&mut stream).await?;
-            stream as Stream
-        };
-        let mut stream = Some(stream);
+        let mut stream = stream.into_any().downcast::<RawStream>().ok()?;
+        self.door.enter(&mut stream).await?;
+        let mut stream = self.encrypted.accept(stream).await;
         // A stream that comes back wants to be served again, for the next request of a connection that is kept alive.
         while let Some(served) = stream {
             stream = self.application.process_new(served, shutdown).await;
@@ -211,16 +207,6 @@ impl Door {
         // The tracer is what a stream takes along until it is closed, whoever has it then.
         stream.tracer = Some(Tracer(Box::new(Held(Arc::new(place)))));
         Some(())
-    }
-}
-
-#[async_trait]
-impl PreTlsProcess for Door {
-    async fn process(&self, stream: &mut RawStream) -> Result<()> {
-        match self.enter(stream).await {
-            Some(()) => Ok(()),
-            None => Error::e_explain(ErrorType::AcceptError, "no place is free, or no PROXY header came"),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`budget`]: how many connections there may be.
 //! - [`connections`]: the places that they have.
+//! - [`handshake`]: the beginning of an encrypted connection.
 //! - [`proxy_protocol`]: what a load balancer says ahead of a connection.
 //! - `proxied`: the same, read off a connection.
 //! - [`runtimes`]: how many tasks live in what serves clients.
@@ -14,6 +15,7 @@
 pub mod budget;
 pub mod certificates;
 pub mod connections;
+pub mod handshake;
 mod proxied;
 pub mod proxy_protocol;
 pub mod runtimes;
@@ -25,11 +27,9 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions, TlsAccept};
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora_core::protocols::TcpKeepalive;
 
 use crate::answer::Offer;
@@ -38,6 +38,7 @@ use crate::upstream::Address;
 pub use budget::{Budget, Needs};
 pub use certificates::{CertificateFiles, Certificates};
 pub use connections::{ConnectionMetrics, Counted, Door, Places};
+pub use handshake::Encrypted;
 pub use runtimes::Runtimes;
 pub use settings::{ConnectionSettings, ListenerSettings};
 pub use times::ClientTimes;
@@ -106,17 +107,9 @@ impl Listener {
         outcome.map_err(|source| ListenerError::Bind { address: self.address.clone(), source })
     }
 
-    /// The listener as Pingora takes it. `certificates` are this listener's, empty without TLS. Whoever has buffers of its
-    /// own wants none of the connection's: those last as long as the connection.
-    ///
-    /// # Errors
-    ///
-    /// [`ListenerError::Tls`] when the TLS settings are refused.
-    pub fn endpoint(
-        &self,
-        certificates: Option<&Arc<Certificates>>,
-        is_buffered: bool,
-    ) -> Result<ListenerConfig, ListenerError> {
+    /// The listener as Pingora takes it: without its certificates, which are [`Encrypted`]'s. Whoever has buffers of its own
+    /// wants none of the connection's: those last as long as the connection.
+    pub fn endpoint(&self, is_buffered: bool) -> ListenerConfig {
         let endpoint = match &self.address {
             Address::Tcp { .. } => {
                 let mut options = TcpSocketOptions::default();
@@ -133,19 +126,9 @@ impl Listener {
             }
         };
         let (read, write) = if is_buffered { (BUFFER_READ_BYTES, BUFFER_WRITE_BYTES) } else { (0, 0) };
-        let endpoint = endpoint.l4_buffer(L4BufferSettings::new(read, write));
-        let Some(certificates) = certificates else { return Ok(endpoint) };
-        let mut tls = TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(ListenerError::Tls)?;
-        tls.set_cert_resolver(Arc::clone(certificates) as Arc<_>);
-        tls.enable_h2();
-        Ok(endpoint.tls(tls))
+        endpoint.l4_buffer(L4BufferSettings::new(read, write))
     }
 }
-
-/// Pingora wants a callback object where it gets a resolver; there is nothing to do in it.
-struct NoCallbacks;
-
-impl TlsAccept for NoCallbacks {}
 
 #[cfg(test)]
 mod tests {

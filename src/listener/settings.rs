@@ -13,11 +13,13 @@ use crate::answer::Offer;
 use crate::upstream::Address;
 
 /// How many clients may be connected.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionSettings {
     /// The most connections of clients at once, where that is fewer than the limit of open files allows.
     pub max: Option<NonZeroU32>,
+    /// The most requests of an HTTP/1 connection. It ends with the answer to the last of them.
+    pub requests: NonZeroU32,
 }
 
 /// One listener of dendron's.
@@ -69,6 +71,12 @@ impl ListenerSettings {
             serve: Vec::new(),
             mode: SocketMode::default(),
         }
+    }
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        ConnectionSettings { max: None, requests: const { NonZeroU32::new(10_000).unwrap() } }
     }
 }
 

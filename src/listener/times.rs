@@ -10,7 +10,8 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientTimes {
-    /// For a whole request head, counted from its first byte, so that a byte now and then gains nothing.
+    /// For a whole request head, counted from its first byte, so that a byte now and then gains nothing; and for a TLS
+    /// handshake.
     #[serde(with = "crate::duration")]
     pub head: Duration,
     /// Between two requests on one connection.

@@ -38,8 +38,10 @@ pub enum Level {
 #[error("logging is set up already")]
 pub struct LoggingError(#[from] Box<dyn std::error::Error + Send + Sync>);
 
-/// The crates that are heard only when something is wrong.
-const QUIET: &str = "pingora=error,pingora_core=error,pingora_proxy=error,tokio_postgres=warn";
+/// The crates that are heard only when something is wrong, and what is never heard: every error of `pingora_proxy` and of
+/// `pingora_core::apps` that dendron does not tell itself is a client's doing, who left within a head or before its first
+/// frame of HTTP/2.
+const QUIET: &str = "pingora=error,pingora_core=error,pingora_core::apps=off,pingora_proxy=off,tokio_postgres=warn";
 
 impl Level {
     /// The level as the configuration and `tracing` name it.

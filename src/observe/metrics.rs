@@ -50,6 +50,8 @@ pub struct Metrics {
     pub connections_limit: IntGauge,
     /// Client connections that were closed for want of a place.
     pub connections_refused: IntCounter,
+    /// TLS handshakes that failed or took too long.
+    pub handshakes_failed: IntCounter,
     /// Lines of the access log that were dropped.
     pub access_log_dropped: IntCounter,
     /// Logins that were forwarded, by reason.
@@ -205,6 +207,7 @@ impl Metrics {
             connections_accepted: makes.counters(table::ACCEPTED)?.with_label_values::<&str>(&[]),
             connections_limit: makes.gauges(table::CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
             connections_refused: makes.counters(table::REFUSED)?.with_label_values::<&str>(&[]),
+            handshakes_failed: makes.counters(table::HANDSHAKES_FAILED)?.with_label_values::<&str>(&[]),
             access_log_dropped: makes.counters(table::LOG_DROPPED)?.with_label_values::<&str>(&[]),
             logins_forwarded: makes.counters(table::LOGINS_FORWARDED)?,
             replication: Replication {

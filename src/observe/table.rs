@@ -77,6 +77,8 @@ pub(super) const REFUSED: Row = row(
     "Client connections that were closed because as many were open as may be.",
     &[],
 );
+pub(super) const HANDSHAKES_FAILED: Row =
+    row("dendron_tls_handshakes_failed_total", "TLS handshakes of clients that failed or took too long.", &[]);
 pub(super) const UPSTREAM_CONNECTIONS: Row =
     row("dendron_upstream_connections", "Connections to processes that requests have right now.", &[]);
 pub(super) const UPSTREAM_CONNECTIONS_LIMIT: Row = row(
@@ -214,7 +216,7 @@ pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron st
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 61] = [
+pub const TABLE: [Row; 62] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -232,6 +234,7 @@ pub const TABLE: [Row; 61] = [
     ACCEPTED,
     CONNECTIONS_LIMIT,
     REFUSED,
+    HANDSHAKES_FAILED,
     UPSTREAM_CONNECTIONS,
     UPSTREAM_CONNECTIONS_LIMIT,
     UPSTREAM_CONNECTIONS_QUEUED,

@@ -12,7 +12,7 @@ use crate::exchange::Exchange;
 use crate::query::stands_for;
 
 /// The header that carries a request's name, as `request_id_header` of a Synapse listener can read it.
-pub(super) const X_REQUEST_ID: &str = "x-request-id";
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";

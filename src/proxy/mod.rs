@@ -133,6 +133,16 @@ impl Edge {
     pub fn fronted(self) -> Self {
         Edge { is_fronted: true, ..self }
     }
+
+    /// What all edges share.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The answer that a request's head alone decides, and why the request ends with it.
+    pub(crate) fn answer(&self, asked: &Asked<'_>, now: Instant) -> Option<(Reply, Ended)> {
+        answer::answer(asked, self.offer, self.parts.body_limits, &self.parts.answers, now)
+    }
 }
 
 /// The address at the other end of the connection; `None` for a unix socket.
@@ -166,7 +176,9 @@ impl ProxyHttp for Edge {
         session.set_read_timeout(Some(times.silence));
         session.set_write_timeout(Some(times.silence));
         context.exchange.started = Instant::now();
-        self.parts.describe(&mut context.exchange, peer_address(session), session.req_header());
+        let head = session.req_header();
+        let asked = self.parts.asked(&head.method, head.uri.path(), head.uri.query(), Headers::Map(&head.headers));
+        self.parts.describe(&mut context.exchange, peer_address(session), &asked);
         Ok(())
     }
 
@@ -184,8 +196,7 @@ impl ProxyHttp for Edge {
             head.insert_header(http::header::HOST, "")?;
         }
         let asked = asked(session.req_header(), context.exchange.endpoint);
-        let (limits, answers) = (self.parts.body_limits, &*self.parts.answers);
-        let answered = match answer::answer(&asked, self.offer, limits, answers, Instant::now()) {
+        let answered = match self.answer(&asked, Instant::now()) {
             Some(answered) => Some(answered),
             None => match self.login(session, context).await? {
                 Some(reply) => Some((reply, Ended::Complete)),

@@ -4,9 +4,11 @@
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use http::request::Parts as Head;
+use http::Method;
 
 use super::{Parts, forward};
+use crate::answer::{Asked, Headers};
+use crate::client_address::X_FORWARDED_FOR;
 use crate::endpoint::{Class, Endpoint, Subject};
 use crate::exchange::{Exchange, RequestId};
 
@@ -17,13 +19,25 @@ impl Parts {
         Exchange::new(started, self.request_ids.make(), endpoint, None)
     }
 
+    /// A head as those see it who decide about it.
+    pub fn asked<'head>(
+        &self,
+        method: &'head Method,
+        path: &'head str,
+        query: Option<&'head str>,
+        headers: Headers<'head>,
+    ) -> Asked<'head> {
+        let endpoint = self.endpoints.classify(method, path, query);
+        Asked { method, path, query, headers, endpoint }
+    }
+
     /// Adds what the head tells: who asks, what for, and under which name.
-    pub fn describe(&self, exchange: &mut Exchange, peer: Option<IpAddr>, head: &Head) {
-        exchange.client = self.trusted.client(peer, &head.headers);
-        exchange.endpoint = self.endpoints.classify(&head.method, head.uri.path(), head.uri.query());
+    pub fn describe(&self, exchange: &mut Exchange, peer: Option<IpAddr>, asked: &Asked<'_>) {
+        exchange.client = self.trusted.client(peer, asked.headers.all(&X_FORWARDED_FOR));
+        exchange.endpoint = asked.endpoint;
         if self.trusted.trusts(peer)
-            && let Some(given) = head.headers.get(forward::X_REQUEST_ID).and_then(|value| value.to_str().ok())
-            && let Some(request_id) = RequestId::given(given)
+            && let Some(given) = asked.headers.first(&forward::X_REQUEST_ID)
+            && let Some(request_id) = std::str::from_utf8(given).ok().and_then(RequestId::given)
         {
             exchange.request_id = request_id;
         }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 
-use crate::client_address;
+use crate::client_address::X_FORWARDED_FOR;
 use crate::database::{Database, Unavailable, User};
 use crate::route::rules::MAIN;
 use crate::synapse::{self, Device, DeviceRequest, JwtLogin, RegisterError};
@@ -79,8 +79,6 @@ pub enum Writer {
     },
 }
 
-/// Whose address Synapse counts a login by.
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static(client_address::X_FORWARDED_FOR);
 /// How long the main process may be silent when it is asked to log somebody in.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -103,6 +101,7 @@ impl Devices for Writer {
         let peer = main(pools).and_then(|main| main.peer(PATIENCE));
         let peer = peer.ok_or_else(|| RegisterError::NotReached("the main process is not in service".to_owned()))?;
         let forwarded_for = client.and_then(|client| HeaderValue::try_from(client.to_string()).ok());
+        // Whose address Synapse counts a login by.
         let headers: HeaderMap = forwarded_for.map(|client| (X_FORWARDED_FOR, client)).into_iter().collect();
         let answer = login.log_in(&peer, &request, &headers, SystemTime::now()).await?;
         Ok(Registered::Answer(answer.body))

@@ -1,7 +1,7 @@
 //! Programs that the suite starts, and ends.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_millis(20);
 pub(crate) struct Running {
     name: String,
     child: Child,
+    /// Where it says what is wrong with it.
+    log: Option<PathBuf>,
 }
 
 impl Running {
@@ -25,12 +27,16 @@ impl Running {
         let output = File::create(log).doing(format!("creating {}", log.display()))?;
         let errors = output.try_clone().doing("sharing a file")?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
-        Ok(Running { name: name.to_owned(), child: child.doing(format!("starting {name}"))? })
+        Ok(Running {
+            name: name.to_owned(),
+            child: child.doing(format!("starting {name}"))?,
+            log: Some(log.to_owned()),
+        })
     }
 
     /// Takes over a child that was started elsewhere.
     pub(crate) fn adopt(name: &str, child: Child) -> Self {
-        Running { name: name.to_owned(), child }
+        Running { name: name.to_owned(), child, log: None }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -42,14 +48,20 @@ impl Running {
         let begun = Instant::now();
         while !is_so() {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(wrong(format!("{} has ended with {status} before it {what}", self.name)));
+                return Err(wrong(format!("{} has ended with {status} before it {what}:\n{}", self.name, self.said())));
             }
             if begun.elapsed() > patience {
-                return Err(wrong(format!("{} has not {what} in {patience:?}", self.name)));
+                return Err(wrong(format!("{} has not {what} in {patience:?}:\n{}", self.name, self.said())));
             }
             std::thread::sleep(TICK);
         }
         Ok(())
+    }
+}
+
+impl Running {
+    fn said(&self) -> String {
+        self.log.as_ref().and_then(|log| std::fs::read_to_string(log).ok()).unwrap_or_default()
     }
 }
 

@@ -84,7 +84,7 @@ fn frontend(stage: &Stage<'_>, ports: Ports) -> String {
     http-request set-var(txn.key) path,field(6,/),url_dec
     http-request set-var(txn.key) req.hdr(authorization),word(2,_) if {{ var(txn.pool) -m str sync initial_sync encryption }}
     http-request set-var(txn.key) urlp(access_token),word(2,_) if {{ var(txn.pool) -m str sync initial_sync encryption }} {{ url_param(access_token) -m found }}
-    http-request set-var(txn.key) req.hdr(authorization),word(2,'\"') if {{ var(txn.pool) -m str federation_transaction }}
+    http-request set-var(txn.key) req.hdr(authorization),field(2,=) if {{ var(txn.pool) -m str federation_transaction }}
     use_backend %[var(txn.pool)]
 ",
         plain = ports.plain,

@@ -133,7 +133,7 @@ fn body(bytes: usize) -> String {
     let mut text = String::from("{\"next_batch\":\"s12_34_56\",\"chunk\":[");
     let mut number = 0;
     while text.len() + 64 < bytes {
-        let _ = write!(text, "{{\"event_id\":\"$event{number:06}\",\"body\":\"how do you do\"}},");
+        let _ = write!(text, "{{\"event_id\":\"event{number:06}\",\"body\":\"how do you do\"}},");
         number += 1;
     }
     text.push_str("null]}");

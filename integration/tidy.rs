@@ -143,7 +143,7 @@ fn is_part_of_a_name(character: char) -> bool {
 }
 
 fn every_source_file_says_what_it_is(_: &Stacks) -> Result<(), Failed> {
-    let files = rust_files(&["src", "integration", "examples"])?;
+    let files = rust_files(&["src", "integration", "examples", "benches"])?;
     let silent = files.iter().filter(|(_, text)| !text.starts_with("//! "));
     none(&silent.map(|(path, _)| format!("{}: begins without a module doc", path.display())).collect::<Vec<_>>())
 }
@@ -151,7 +151,7 @@ fn every_source_file_says_what_it_is(_: &Stacks) -> Result<(), Failed> {
 fn files_and_functions_are_short(_: &Stacks) -> Result<(), Failed> {
     let mut faults = Vec::new();
     let mut functions_seen = 0;
-    for (path, text) in &rust_files(&["src", "integration", "examples"])? {
+    for (path, text) in &rust_files(&["src", "integration", "examples", "benches"])? {
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
             faults.push(format!("{}: {lines} lines", path.display()));

@@ -13,11 +13,11 @@ use crate::contenders::Name;
 use crate::fault::{Outcome, wrong};
 use crate::figures::{Figure, Measured};
 
-const WIDTH: u32 = 900;
+const WIDTH: u32 = 1_000;
 const BAR: i32 = 18;
 const GAP: i32 = 14;
 /// The room for what a group of bars is called.
-const LABELS: i32 = 330;
+const LABELS: i32 = 420;
 const TOP: i32 = 60;
 const MARGIN: i32 = 90;
 

@@ -37,6 +37,6 @@ apt-get install --yes --no-install-recommends "$@"
 
 for package in "$@"; do
     case $package in
-        redis-server | prometheus) update-rc.d "$package" disable ;;
+        haproxy | nginx | prometheus | redis-server) update-rc.d "$package" disable ;;
     esac
 done

@@ -90,6 +90,9 @@ dependencies() { cargo deny --locked check --hide-inclusion-graph licenses bans 
 
 advisories() { cargo deny --locked check --hide-inclusion-graph --disable-fetch advisories; }
 
+# The load suite itself, in seconds: whether it works, and no number that anybody should look at.
+load() { PATH="$PATH:/usr/sbin" cargo test --locked --bench load -- smoke --report "$dev/bench-smoke"; }
+
 tests() {
     if [ $# -eq 0 ]; then
         rules
@@ -104,6 +107,10 @@ tests() {
     check examples cargo build --locked --examples
     suite unit cargo test --locked --no-fail-fast --lib --bins -- "$@"
     suite doctests cargo test --locked --no-fail-fast --doc -- "$@"
+    suite load_suite cargo test --locked --no-fail-fast --test load_suite -- "$@"
+    if [ $# -eq 0 ] || [ "$1" = load ]; then
+        check load load
+    fi
     suite integration cargo test --locked --no-fail-fast --test integration -- "$@"
 }
 

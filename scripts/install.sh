@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs what ./dev needs and the machine lacks: `install.sh build|run|test`, each with the needs of those before it.
+# Installs what ./dev needs and the machine lacks: `install.sh build|bench|run|test`. The needs of
+# `build` are everybody's, those of `bench` are the tests' too, and those of `run` as well.
 #
 # Programs come from Debian's packages; Synapse and the test clients go into folders below .dev/. When all is there it
 # takes no time and asks nothing of the network. It is for Debian 12; elsewhere it says what is missing.
 set -eu
 cd "$(dirname "$0")/.."
 
-level=${1:?build, run or test}
+level=${1:?build, bench, run or test}
 dev=$PWD/.dev
 # Debian's own Python, whatever else is on the PATH: its headers and its `venv` come from packages that are known here.
 python=/usr/bin/python3
@@ -41,7 +42,17 @@ missing_packages() {
     has cmake || echo cmake
     has pkg-config || echo pkg-config
     [ -x "$python" ] || echo python3
-    [ "$level" != build ] || return 0
+    case $level in
+        build) return 0 ;;
+        bench | test)
+            # Debian keeps servers where only root looks for programs.
+            has haproxy || [ -x /usr/sbin/haproxy ] || echo haproxy
+            has nginx || [ -x /usr/sbin/nginx ] || echo nginx
+            has wrk || echo wrk
+            has h2load || echo nghttp2-client
+            ;;
+    esac
+    [ "$level" != bench ] || return 0
 
     python_can 'import ensurepip, venv' || echo python3-venv
     # psycopg2 is compiled: for Python, and against PostgreSQL's client library.
@@ -80,7 +91,7 @@ Only root can install them. This does it, and starts none of their services:
 
 check_rust() {
     has cargo || fail "Rust is missing: see https://rustup.rs"
-    if [ "$level" != run ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    if [ "$level" != run ] && [ "$level" != bench ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
         has rustup || fail "Rust's rustfmt and clippy are missing"
         say "installing rustfmt and clippy"
         quietly rust rustup component add rustfmt clippy
@@ -166,8 +177,9 @@ if has flock; then
 fi
 install_packages
 check_rust
-[ "$level" = build ] || make_venv venv scripts/requirements.txt "Synapse"
+[ "$level" = build ] || [ "$level" = bench ] || make_venv venv scripts/requirements.txt "Synapse"
 if [ "$level" = test ]; then
     make_layer venv-older scripts/requirements-older.txt venv scripts/requirements.txt "an older Synapse"
     install_clients
 fi
+

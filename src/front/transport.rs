@@ -8,6 +8,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -192,8 +193,8 @@ impl AsyncWrite for Transport {
 
 impl Transport {
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut room = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut room);
+        let mut room = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.inner).poll_read(context, &mut buffer))?;
         self.received.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))

@@ -1,14 +1,15 @@
 //! The access log: one line a request, as JSON or text.
 //!
-//! Lines are made on the request's thread and written by a thread of its own, over a bounded queue: a slow disk costs
-//! lines, which are counted, and never a request. A line holds the endpoint's template, never the path, and no query,
-//! body or token.
+//! Lines are made on the request's thread and written by a thread of its own, out of a bounded buffer: a slow disk costs
+//! lines, which are counted, and never a request. The writer lets lines gather for a moment, because to wake it for each
+//! would cost a request more than its line. A line holds the endpoint's template, never the path, and no query, body or
+//! token.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use prometheus::IntCounter;
@@ -20,8 +21,12 @@ use time::format_description::well_known::Rfc3339;
 use super::logging::Format;
 use crate::exchange::Exchange;
 
-/// How many lines may wait to be written.
-const QUEUE_MAX: usize = 8192;
+/// How many bytes of lines may wait to be written.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// How long lines gather after others were written.
+const GATHER: Duration = Duration::from_millis(10);
+/// Room for a usual line.
+const LINE_BYTES: usize = 512;
 
 /// Where the access log goes: `stdout`, `off` or a file's path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,12 +40,27 @@ pub enum Target {
     Off,
 }
 
-/// The access log. Without a queue it is off.
+/// The access log. Without lines it is off.
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
-    queue: Option<SyncSender<Vec<u8>>>,
+    lines: Option<Arc<Lines>>,
     dropped: IntCounter,
+}
+
+/// The lines that wait to be written.
+#[derive(Debug, Default)]
+struct Lines {
+    waiting: Mutex<Waiting>,
+    /// Told when there is something for a writer that has nothing.
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Whether no other line will come.
+    is_over: bool,
 }
 
 /// The fields of a line, in their order. Durations are in milliseconds since the request's head was read.
@@ -78,25 +98,35 @@ impl AccessLog {
     /// What the system says when the file cannot be opened or the thread cannot be started.
     pub fn open(target: &Target, format: Format, dropped: IntCounter) -> std::io::Result<Self> {
         let output: Box<dyn Write + Send> = match target {
-            Target::Off => return Ok(AccessLog { format, queue: None, dropped }),
+            Target::Off => return Ok(AccessLog { format, lines: None, dropped }),
             Target::Stdout => Box::new(std::io::stdout()),
             Target::File(path) => Box::new(append_to(path)?),
         };
-        let (queue, lines) = sync_channel(QUEUE_MAX);
-        std::thread::Builder::new().name("access log".to_owned()).spawn(move || write_all(&lines, output))?;
-        Ok(AccessLog { format, queue: Some(queue), dropped })
+        let lines = Arc::new(Lines::default());
+        let own = Arc::clone(&lines);
+        std::thread::Builder::new().name("access log".to_owned()).spawn(move || own.write_all(output))?;
+        Ok(AccessLog { format, lines: Some(lines), dropped })
     }
 
-    /// Writes one request's line, if the queue has room for it.
+    /// Writes one request's line, if there is room for it.
     pub fn write(&self, exchange: &Exchange, method: &str, total: Duration, now: SystemTime) {
-        let Some(queue) = &self.queue else { return };
+        let Some(lines) = &self.lines else { return };
         let line = Line::of(exchange, method, total, now);
         let bytes = match self.format {
             Format::Json => line.json(),
             Format::Text => line.text(),
         };
-        if queue.try_send(bytes).is_err() {
+        if !lines.add(&bytes) {
             self.dropped.inc();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.waiting().is_over = true;
+            lines.news.notify_one();
         }
     }
 }
@@ -105,18 +135,50 @@ fn append_to(path: &PathBuf) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Writes lines until the last sender is gone. What has come together is written together.
-fn write_all(lines: &Receiver<Vec<u8>>, output: impl Write) {
-    let mut output = BufWriter::with_capacity(64 * 1024, output);
-    while let Ok(first) = lines.recv() {
-        let more = lines.try_iter().take(QUEUE_MAX);
-        let written = std::iter::once(first).chain(more).try_for_each(|line| output.write_all(&line));
-        // A log that cannot be written (a full disk, a closed pipe) must not end the service: the lines are lost.
-        if written.and_then(|()| output.flush()).is_err() {
-            continue;
+// === impl Lines ===
+
+impl Lines {
+    /// Adds a line; returns whether there was room for it.
+    fn add(&self, line: &[u8]) -> bool {
+        let mut waiting = self.waiting();
+        if waiting.bytes.len() + line.len() > WAITING_BYTES_MAX {
+            return false;
+        }
+        let was_empty = waiting.bytes.is_empty();
+        waiting.bytes.extend_from_slice(line);
+        drop(waiting);
+        if was_empty {
+            self.news.notify_one();
+        }
+        true
+    }
+
+    /// Writes lines until no other will come.
+    fn write_all(&self, mut output: impl Write) {
+        let mut bytes = Vec::new();
+        while self.take(&mut bytes) {
+            // A log that cannot be written (a full disk, a closed pipe) must not end the service: the lines are lost.
+            let _ = output.write_all(&bytes).and_then(|()| output.flush());
+            std::thread::sleep(GATHER);
         }
     }
+
+    /// Waits for lines and takes all of them, in exchange for a buffer that is not needed any more. False at the end.
+    fn take(&self, bytes: &mut Vec<u8>) -> bool {
+        bytes.clear();
+        let is_idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.is_over;
+        let waiting = self.news.wait_while(self.waiting(), is_idle);
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut waiting.bytes, bytes);
+        !bytes.is_empty()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+// === impl Line ===
 
 impl<'exchange> Line<'exchange> {
     fn of(exchange: &'exchange Exchange, method: &'exchange str, total: Duration, now: SystemTime) -> Self {
@@ -145,38 +207,43 @@ impl<'exchange> Line<'exchange> {
     }
 
     fn json(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(LINE_BYTES);
+        // It cannot fail: there is room, and nothing in a line refuses to be written.
+        let _ = serde_json::to_writer(&mut bytes, self);
         bytes.push(b'\n');
         bytes
     }
 
     fn text(&self) -> Vec<u8> {
-        let dash = |text: Option<&'exchange str>| text.unwrap_or("-");
-        let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1}"));
-        let declined = self.declined.map(|reason| format!(" declined={reason}")).unwrap_or_default();
-        let parked = self.parked_ms.map(|parked| format!(" parked={parked:.1}")).unwrap_or_default();
-        let line = format!(
-            "{} {} {} {} {} {} class={} pool={} process={} in={} out={} waited={} connected={} first_byte={} total={:.1} retries={} by={} ended={}{parked}{declined}\n",
-            self.time,
-            self.request_id,
-            self.client.as_deref().unwrap_or("-"),
-            self.method,
-            self.endpoint,
-            self.status,
-            self.class,
-            dash(self.pool),
-            dash(self.process),
-            self.bytes_in,
-            self.bytes_out,
-            number(self.waited_ms),
-            number(self.connected_ms),
-            number(self.first_byte_ms),
-            self.total_ms,
-            self.retries,
-            self.answered_by,
-            self.ended,
-        );
-        line.into_bytes()
+        let mut bytes = Vec::with_capacity(LINE_BYTES);
+        let _ = self.write_text(&mut bytes);
+        bytes
+    }
+
+    fn write_text(&self, line: &mut Vec<u8>) -> std::io::Result<()> {
+        let (time, name, client) = (&self.time, &self.request_id, self.client.as_deref().unwrap_or("-"));
+        write!(line, "{time} {name} {client} {} {} {}", self.method, self.endpoint, self.status)?;
+        let (pool, process) = (self.pool.unwrap_or("-"), self.process.unwrap_or("-"));
+        write!(line, " class={} pool={pool} process={process}", self.class)?;
+        write!(line, " in={} out={}", self.bytes_in, self.bytes_out)?;
+        let moments =
+            [("waited", self.waited_ms), ("connected", self.connected_ms), ("first_byte", self.first_byte_ms)];
+        for (word, moment) in moments {
+            match moment {
+                Some(milliseconds) => write!(line, " {word}={milliseconds:.1}")?,
+                None => write!(line, " {word}=-")?,
+            }
+        }
+        write!(line, " total={:.1} retries={}", self.total_ms, self.retries)?;
+        write!(line, " by={} ended={}", self.answered_by, self.ended)?;
+        if let Some(milliseconds) = self.parked_ms {
+            write!(line, " parked={milliseconds:.1}")?;
+        }
+        if let Some(reason) = self.declined {
+            write!(line, " declined={reason}")?;
+        }
+        line.push(b'\n');
+        Ok(())
     }
 }
 
@@ -264,11 +331,35 @@ mod tests {
     #[test]
     fn lines_that_find_no_room_are_counted() {
         let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
-        let (queue, _lines) = sync_channel(1);
-        let log = AccessLog { format: Format::Text, queue: Some(queue), dropped: dropped.clone() };
+        let lines = Arc::new(Lines::default());
+        lines.waiting().bytes = vec![b'x'; WAITING_BYTES_MAX - 300];
+        let log = AccessLog { format: Format::Text, lines: Some(lines), dropped: dropped.clone() };
         for _ in 0..3 {
             log.write(&exchange(), "GET", Duration::ZERO, SystemTime::UNIX_EPOCH);
         }
         assert_eq!(dropped.get(), 2);
+    }
+
+    #[test]
+    fn every_line_is_written_in_its_order_also_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
+        let log = AccessLog::open(&Target::File(path.clone()), Format::Text, dropped).unwrap();
+        let mut exchange = exchange();
+        for status in 0..500 {
+            exchange.status = status;
+            log.write(&exchange, "GET", Duration::ZERO, SystemTime::UNIX_EPOCH);
+        }
+        drop(log);
+        let written = || std::fs::read_to_string(&path).unwrap();
+        let begun = Instant::now();
+        while written().lines().count() < 500 && begun.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+        }
+        for (status, line) in written().lines().enumerate() {
+            assert!(line.contains(&format!("/sync {status} class=")), "{line}");
+        }
+        assert_eq!(written().lines().count(), 500);
     }
 }

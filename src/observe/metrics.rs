@@ -6,7 +6,8 @@
 //! Whatever is known elsewhere (health, requests in flight, restarts) is read at the time of a scrape by the admin
 //! listener, so that nothing is counted twice.
 
-use std::sync::OnceLock;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::{
@@ -41,6 +42,8 @@ pub struct Metrics {
     durations: Box<[Histogram]>,
     connect: HistogramVec,
     first_byte: HistogramVec,
+    /// `connect` and `first_byte` of the pool that a class had first, which is nearly always its only one.
+    by_class: Box<[OnceLock<OfPool>]>,
     retries: IntCounterVec,
     /// Client connections that are open.
     pub connections: IntGauge,
@@ -64,6 +67,14 @@ pub struct Metrics {
     pub syncs: Syncs,
     /// What is read at the time of a scrape.
     pub at_scrape: AtScrape,
+}
+
+/// A pool's histograms.
+#[derive(Clone)]
+struct OfPool {
+    pool: Arc<str>,
+    connect: Histogram,
+    first_byte: Histogram,
 }
 
 /// The metrics of following Synapse's replication stream.
@@ -202,6 +213,7 @@ impl Metrics {
             durations: durations.collect(),
             connect: makes.histogram(table::CONNECT, &BUCKETS)?,
             first_byte: makes.histogram(table::FIRST_BYTE, &BUCKETS)?,
+            by_class: Class::ALL.iter().map(|_| OnceLock::new()).collect(),
             retries: makes.counters(table::RETRIES)?,
             connections: makes.gauges(table::CONNECTIONS)?.with_label_values::<&str>(&[]),
             connections_accepted: makes.counters(table::ACCEPTED)?.with_label_values::<&str>(&[]),
@@ -248,16 +260,30 @@ impl Metrics {
         if let Some(histogram) = self.durations.get(class.index()) {
             histogram.observe(total.as_secs_f64());
         }
-        let Some(pool) = exchange.pool.as_deref() else { return };
+        let Some(pool) = &exchange.pool else { return };
         if exchange.retries > 0 {
-            self.retries.with_label_values(&[pool]).inc_by(exchange.retries.into());
+            self.retries.with_label_values(&[&**pool]).inc_by(exchange.retries.into());
         }
         if let (Some(connected), Some(waited)) = (exchange.connected, exchange.waited) {
-            self.connect.with_label_values(&[pool]).observe(connected.saturating_sub(waited).as_secs_f64());
+            let histograms = self.of_pool(class, pool);
+            histograms.connect.observe(connected.saturating_sub(waited).as_secs_f64());
             if let (Some(first_byte), false) = (exchange.first_byte, class.is_poll()) {
-                let answering = first_byte.saturating_sub(connected);
-                self.first_byte.with_label_values(&[pool]).observe(answering.as_secs_f64());
+                histograms.first_byte.observe(first_byte.saturating_sub(connected).as_secs_f64());
             }
+        }
+    }
+
+    /// The histograms of a pool that served this class.
+    fn of_pool(&self, class: Class, pool: &Arc<str>) -> Cow<'_, OfPool> {
+        let look_up = || OfPool {
+            pool: Arc::clone(pool),
+            connect: self.connect.with_label_values(&[&**pool]),
+            first_byte: self.first_byte.with_label_values(&[&**pool]),
+        };
+        let known = self.by_class.get(class.index()).map(|slot| slot.get_or_init(look_up));
+        match known.filter(|known| known.pool == *pool) {
+            Some(known) => Cow::Borrowed(known),
+            None => Cow::Owned(look_up()),
         }
     }
 

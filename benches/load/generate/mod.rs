@@ -1,0 +1,17 @@
+//! Generators of load. Those that others keep well are taken where they can do the job; the rest is here.
+//!
+//! - [`wrk`]: as many requests as go, over kept or new connections.
+//! - [`h2load`]: the same over HTTP/2.
+//! - [`paced`]: requests at a fixed rate, and how late each was answered.
+//! - [`polls`]: connections that hold a long-poll each.
+//! - [`transfers`]: large bodies, up and down.
+//! - [`handshakes`]: new TLS sessions, one after the other.
+//! - [`plain`]: one request and its answer, which the others are made of.
+
+pub(crate) mod h2load;
+pub(crate) mod handshakes;
+pub(crate) mod paced;
+pub(crate) mod plain;
+pub(crate) mod polls;
+pub(crate) mod transfers;
+pub(crate) mod wrk;

@@ -1,0 +1,67 @@
+//! The report: where it was made, what became of the goals, and every number. Pure.
+
+use std::fmt::Write;
+
+use super::Results;
+use super::table::table;
+use crate::goals::Verdict;
+use crate::machine::Machine;
+
+/// A picture of the report: its file, and what it shows.
+pub(crate) struct Picture {
+    pub(crate) file: String,
+    pub(crate) shows: String,
+}
+
+/// The whole text.
+pub(super) fn report(machine: &Machine, results: &Results, verdicts: &[Verdict], pictures: &[Picture]) -> String {
+    let mut text = String::from("# What dendron costs beside HAProxy and nginx\n\n");
+    text.push_str(&origin(machine));
+    if !verdicts.is_empty() {
+        text.push_str("\n## Goals\n\n| what | goal | result | |\n| --- | --- | --- | --- |\n");
+    }
+    for verdict in verdicts {
+        let said = match verdict.is_reached {
+            Some(true) => "reached",
+            Some(false) => "**not reached**",
+            None => "no result",
+        };
+        let _ = writeln!(text, "| {} | {} | {} | {said} |", verdict.what, verdict.goal, verdict.result);
+    }
+    text.push('\n');
+    for picture in pictures {
+        let _ = writeln!(text, "![{}]({})\n", picture.shows, picture.file);
+    }
+    for (scenario, parts) in results {
+        let _ = writeln!(text, "## ({}) {}\n", scenario.letter(), scenario.title());
+        for measured in parts {
+            let _ = writeln!(text, "{}:\n\n{}", upper_first(&measured.title), table(measured));
+            for note in &measured.notes {
+                let _ = writeln!(text, "{note}\n");
+            }
+        }
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+fn origin(machine: &Machine) -> String {
+    let mut text = format!(
+        "Made on {} by `./dev bench {}` at commit {}.\n\n| | |\n| --- | --- |\n| machine | {}, {} |\n| system | {} |\n",
+        machine.date, machine.command, machine.commit, machine.processor, machine.memory, machine.kernel,
+    );
+    for version in machine.versions.iter().filter(|version| !version.is_empty()) {
+        let _ = writeln!(text, "| | {version} |");
+    }
+    text.push_str(
+        "\nAll three stand before the same upstream, with the same routing, as many threads, a log line for each request. \
+         They are\nmeasured in turn, round after round, each round beginning with another. A number is the median of the \
+         rounds; a ratio is\nthat of the medians, with the least and the greatest within one round in brackets. CPU is what \
+         the kernel has accounted to\nthe proxy's processes. A number that is struck out had errors.\n",
+    );
+    text
+}
+
+fn upper_first(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}

@@ -1,0 +1,123 @@
+//! The scenarios: what is done to each contender in turn, and what is measured.
+//!
+//! - [`rounds`]: who is measured when.
+//! - [`forward`]: (a), (c), (g): requests over kept connections, and (a)'s latencies at a fixed rate.
+//! - [`connections`]: (b): a connection for each request.
+//! - [`transfers`]: (d): large bodies.
+//! - [`encrypted`]: (e): TLS, HTTP/2, handshakes.
+//! - [`polls`]: (f): long-polls by the thousand.
+//! - [`faults`]: (k): a slow process and a dead one.
+
+mod connections;
+mod encrypted;
+mod faults;
+mod forward;
+mod polls;
+pub(crate) mod rounds;
+mod transfers;
+
+use std::path::Path;
+
+use crate::arguments::Size;
+use crate::contenders::Stage;
+use crate::fault::Outcome;
+use crate::figures::Measured;
+
+/// A scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Forward,
+    Answered,
+    Polls,
+    Connections,
+    Sends,
+    Transfers,
+    Encrypted,
+    Faults,
+}
+
+/// What a scenario is run with.
+pub(crate) struct Suite<'suite> {
+    pub(crate) stage: Stage<'suite>,
+    pub(crate) size: Size,
+    pub(crate) rounds: usize,
+    /// The most open files of one process.
+    pub(crate) descriptors: usize,
+}
+
+impl Scenario {
+    /// Every scenario, in the order in which they are run.
+    pub(crate) const ALL: [Scenario; 8] = [
+        Scenario::Forward,
+        Scenario::Answered,
+        Scenario::Polls,
+        Scenario::Connections,
+        Scenario::Sends,
+        Scenario::Transfers,
+        Scenario::Encrypted,
+        Scenario::Faults,
+    ];
+
+    pub(crate) const fn letter(self) -> &'static str {
+        match self {
+            Scenario::Forward => "a",
+            Scenario::Connections => "b",
+            Scenario::Sends => "c",
+            Scenario::Transfers => "d",
+            Scenario::Encrypted => "e",
+            Scenario::Polls => "f",
+            Scenario::Answered => "g",
+            Scenario::Faults => "k",
+        }
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Scenario::Forward => "small requests, forty endpoints",
+            Scenario::Connections => "a connection for each request",
+            Scenario::Sends => "sending messages",
+            Scenario::Transfers => "large bodies",
+            Scenario::Encrypted => "TLS and HTTP/2",
+            Scenario::Polls => "long-polls that wait",
+            Scenario::Answered => "preflights and versions, answered by the proxy",
+            Scenario::Faults => "a slow process and a dead one",
+        }
+    }
+
+    /// The scenario of a letter.
+    pub(crate) fn named(word: &str) -> Result<Self, String> {
+        let letters = Scenario::ALL.map(Scenario::letter).join(", ");
+        let known = Scenario::ALL.into_iter().find(|scenario| scenario.letter() == word);
+        known
+            .ok_or_else(|| format!("there is no scenario {word:?}; there are {letters}, and the sizes quick and smoke"))
+    }
+
+    /// Runs it; what it measures may have several parts.
+    pub(crate) fn run(self, suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
+        match self {
+            Scenario::Forward => forward::forty_endpoints(suite),
+            Scenario::Answered => forward::answered(suite),
+            Scenario::Sends => forward::sends(suite),
+            Scenario::Connections => connections::run(suite),
+            Scenario::Transfers => transfers::run(suite),
+            Scenario::Encrypted => encrypted::run(suite),
+            Scenario::Polls => polls::run(suite),
+            Scenario::Faults => faults::run(suite),
+        }
+    }
+}
+
+impl Suite<'_> {
+    pub(crate) fn folder(&self) -> &Path {
+        self.stage.folder
+    }
+
+    /// One of three values, by size.
+    pub(crate) fn by_size<T>(&self, smoke: T, quick: T, whole: T) -> T {
+        match self.size {
+            Size::Smoke => smoke,
+            Size::Quick => quick,
+            Size::Whole => whole,
+        }
+    }
+}

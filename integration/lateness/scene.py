@@ -57,6 +57,8 @@ class Scene:
     # Whether the edge parks: else a row only proves that the comparison is right.
     parks: bool
     sliding: bool = False
+    # How long it may take until both of an account's devices have been told the same.
+    equal_seconds: float = EQUAL_SECONDS
     rows: list[Row] = field(default_factory=list)
     _ways: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -138,7 +140,7 @@ class Scene:
     async def _settle(self, account: Account, fired: float, done: float, must: bool, row: Row) -> None:
         """Waits until both devices have been told the same, and judges it."""
         direct, edge = account.watches()
-        deadline = done + EQUAL_SECONDS
+        deadline = done + self.equal_seconds
         while True:
             mine, theirs = edge.told(fired), direct.told(fired)
             same = {key: value for key, (value, _) in mine.items()} == {key: value for key, (value, _) in theirs.items()}

@@ -63,6 +63,9 @@ mod timeouts;
 // What Synapse tells its workers over Redis.
 mod replication;
 
+// That nobody is told later who polls through dendron.
+mod lateness;
+
 // Synapse's processes under dendron's care.
 mod supervision;
 // Processes that die, break off or hang.
@@ -127,6 +130,7 @@ fn tests() -> Vec<Test> {
         stop::TESTS,
         timeouts::TESTS,
         replication::TESTS,
+        lateness::TESTS,
         supervision::TESTS,
         faults::TESTS,
         soak::TESTS,

@@ -18,7 +18,7 @@ Play = Callable[[Scene], Awaitable[None]]
 LATE_MEDIAN_SECONDS = 0.3
 LATE_MAX_SECONDS = 1.0
 # As many plays at once as two cores bear with a dozen processes of Synapse's.
-AT_ONCE = 5
+AT_ONCE = 7
 
 PLAYS: dict[str, tuple[Play, list[str]]] = {
     "messages": (messages.messages, ["alice", "bob"]),

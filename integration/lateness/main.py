@@ -23,6 +23,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import completeness
 import differential
 import faults
 import soak
@@ -96,13 +97,15 @@ async def _stage(
 
 async def _differential(arguments: argparse.Namespace) -> None:
     parks = not arguments.no_park
-    async with _stage(arguments, {"park": "on" if parks else "off"}, {}) as (stage, edge):
-        began = time.monotonic()
+    async with _stage(arguments, {"park": "on"} if parks else {}, {}) as (stage, edge):
+        began, before = time.monotonic(), await completeness.woken_by_synapse(stage.direct)
         rows = await differential.run(stage, parks, arguments.presence, arguments.sliding, arguments.only)
-        seconds = time.monotonic() - began
+        seconds, after = time.monotonic() - began, await completeness.woken_by_synapse(stage.direct)
         metrics = await edge.metrics()
     print(differential.report(rows))
     _hold(differential.faults(rows))
+    if parks and not arguments.only:
+        _hold(completeness.faults(before, after, metrics))
     unknown = metrics.sum("dendron_replication_rows_total", stream="unknown")
     require(unknown == 0, f"{unknown:.0f} rows of unknown streams")
     print(f"{len(rows)} rows hold, after {seconds:.0f} s")

@@ -133,7 +133,10 @@ class Scene:
         while not all(_waits(device) for device in self.devices()):
             if time.monotonic() > deadline:
                 busy = [device for device in self.devices() if not _waits(device)]
-                told = {device.name: [sorted(poll.items)[:4] for poll in device.polls[-4:]] for device in busy}
+                told = {
+                    device.name: (device.broken[-2:], [sorted(poll.items)[:4] for poll in device.polls[-4:]])
+                    for device in busy
+                }
                 raise Failure(f"{self.name}: no rest within {REST_SECONDS:.0f} s: {told}")
             await asyncio.sleep(0.02)
 

@@ -13,6 +13,8 @@ from stage import Account
 
 # More than Synapse hands out in one answer, which is a hundred.
 MANY_MESSAGES = 150
+# Fewer than connections can wait at a socket of Synapse's, which are fifty.
+MESSAGES_AT_ONCE = 20
 # In this play counts of keys are asked for again and again.
 SHORT_WAIT_MILLISECONDS = 3_000
 
@@ -27,7 +29,13 @@ async def to_device(scene: Scene) -> None:
 
 
 async def _many(alice: Account, bob: Account) -> None:
-    await asyncio.gather(*(alice.send_to_device(bob.id, {"number": number}) for number in range(1, MANY_MESSAGES + 1)))
+    gate = asyncio.Semaphore(MESSAGES_AT_ONCE)
+
+    async def send(number: int) -> None:
+        async with gate:
+            await alice.send_to_device(bob.id, {"number": number})
+
+    await asyncio.gather(*(send(number) for number in range(1, MANY_MESSAGES + 1)))
 
 
 async def devices(scene: Scene) -> None:

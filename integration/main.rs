@@ -62,6 +62,10 @@ mod timeouts;
 
 // What Synapse tells its workers over Redis.
 mod replication;
+// Quiet syncs, parked at the edge.
+mod quiet;
+// Who is behind a token.
+mod tokens;
 
 // That nobody is told later who polls through dendron.
 mod lateness;
@@ -130,6 +134,8 @@ fn tests() -> Vec<Test> {
         stop::TESTS,
         timeouts::TESTS,
         replication::TESTS,
+        quiet::TESTS,
+        tokens::TESTS,
         lateness::TESTS,
         supervision::TESTS,
         faults::TESTS,

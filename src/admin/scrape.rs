@@ -3,6 +3,8 @@
 use rustix::process::{Resource, getrlimit};
 
 use super::Admin;
+use crate::quiet::State;
+use crate::quiet::mode::Mode;
 use crate::supervise::ProcessState;
 
 /// Sets every metric of [`crate::observe::metrics::AtScrape`].
@@ -43,7 +45,9 @@ pub(super) fn refresh(admin: &Admin) {
     metrics.upstream_connections_limit.set(as_i64(connections.limit()));
     metrics.upstream_connections_queued.set(as_i64(connections.queued()));
     metrics.tasks.set(as_i64(admin.runtimes.tasks()));
+    metrics.tokens.set(as_i64(admin.callers.known()));
     refresh_logins(admin);
+    refresh_syncs(admin);
     metrics.descriptors.set(open_descriptors().unwrap_or(-1));
     metrics.descriptors_limit.set(descriptors_limit());
     metrics.memory.set(resident_bytes().unwrap_or(-1));
@@ -68,6 +72,22 @@ fn refresh_logins(admin: &Admin) {
         let counter = metrics.login_checks.with_label_values(&[outcome]);
         counter.inc_by(count.saturating_sub(counter.get()));
     }
+}
+
+fn refresh_syncs(admin: &Admin) {
+    let metrics = &admin.metrics.at_scrape;
+    let parking = admin.quiet.parking();
+    let mode = parking.map_or(Mode::Off, |parking| parking.switch().mode());
+    for known in Mode::ALL {
+        metrics.sync_mode.with_label_values(&[known.name()]).set((known == mode).into());
+    }
+    let Some(parking) = parking else { return };
+    let state = parking.gate().state();
+    for known in State::ALL {
+        metrics.sync_state.with_label_values(&[known.name()]).set((known == state).into());
+    }
+    metrics.sync_parked.set(as_i64(parking.parked()));
+    metrics.sync_devices.set(as_i64(parking.online().devices()));
 }
 
 /// The most descriptors that may be open now.

@@ -12,6 +12,7 @@
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
 //! - [`login`]: whether logins are answered, and with what.
+//! - [`sync`]: whether quiet syncs are parked, and with what.
 //! - `authentication`: the Matrix Authentication Service, where that has taken logins over.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
 //! - `check`, `times`, `unit`, `files`, `descriptors`: what does not fit together, times that would cut what is promised
@@ -43,6 +44,7 @@ mod scalar;
 mod secret;
 pub mod settings;
 mod supervise;
+pub mod sync;
 mod synapse_file;
 mod times;
 mod unit;
@@ -70,6 +72,7 @@ use crate::answer::login::settings::LoginSettings;
 use crate::endpoint::Class;
 use crate::listener::{ClientTimes, Needs};
 use crate::observe::LogSettings;
+use crate::quiet::settings::SyncSettings;
 use crate::supervise::Plan;
 use crate::upstream::{ConnectionTimes, Limits, PoolSettings};
 
@@ -114,6 +117,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How logins are answered.
     pub login: LoginSettings,
+    /// How quiet syncs are parked.
+    pub sync: SyncSettings,
     /// How many threads serve requests; `None` is one for each CPU core.
     pub threads: Option<usize>,
     /// How long requests that are under way may take to end when dendron stops.

@@ -152,11 +152,46 @@ pub(super) const REPLICATION_LAG: Row = row(
     "From a transaction of Synapse's until its row was read, as far as rows tell it.",
     &[],
 );
+pub(super) const TOKENS: Row = row("dendron_tokens", "Access tokens of which it is known whose they are.", &[]);
+pub(super) const TOKEN_QUESTIONS: Row = row(
+    "dendron_token_questions_total",
+    "Questions to Synapse whose a token is: learned, refused, failed, or dropped because too many wait.",
+    &["outcome"],
+);
+pub(super) const TOKENS_FORGOTTEN: Row = row(
+    "dendron_tokens_forgotten_total",
+    "How often a token, a device's, a user's or every token was no longer believed.",
+    &["what"],
+);
+pub(super) const SYNC_OUTCOMES: Row = row(
+    "dendron_sync_outcomes_total",
+    "Syncs by what became of them and why: replayed, woken, forwarded, or their client went away.",
+    &["outcome", "reason"],
+);
+pub(super) const SYNC_PARKED: Row =
+    row("dendron_sync_parked", "Syncs that are parked; in shadow mode, that would be.", &[]);
+pub(super) const SYNC_PARK_SECONDS: Row = row("dendron_sync_park_seconds", "How long syncs were parked.", &[]);
+pub(super) const SYNC_WAKES: Row = row(
+    "dendron_sync_wakes_total",
+    "Woken syncs that Synapse answered, by what woke them and what came of it: needed, if there was something within half a second.",
+    &["reason", "answer"],
+);
+pub(super) const SYNC_PREDICTIONS: Row = row(
+    "dendron_sync_predictions_total",
+    "In shadow mode: what would have become of parked syncs. A miss would have been late.",
+    &["outcome"],
+);
+pub(super) const SYNC_STATE: Row =
+    row("dendron_sync_state", "1 for the state that the gate of quiet syncs is in, else 0.", &["state"]);
+pub(super) const SYNC_MODE: Row =
+    row("dendron_sync_mode", "1 for what is done with quiet syncs now: on, shadow or off, else 0.", &["mode"]);
+pub(super) const SYNC_DEVICES: Row =
+    row("dendron_sync_presence_devices", "Devices that Synapse is told of because their syncs are parked.", &[]);
 pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 42] = [
+pub const TABLE: [Row; 53] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -197,6 +232,17 @@ pub const TABLE: [Row; 42] = [
     REPLICATION_ROWS,
     REPLICATION_DOUBTS,
     REPLICATION_LAG,
+    TOKENS,
+    TOKEN_QUESTIONS,
+    TOKENS_FORGOTTEN,
+    SYNC_OUTCOMES,
+    SYNC_PARKED,
+    SYNC_PARK_SECONDS,
+    SYNC_WAKES,
+    SYNC_PREDICTIONS,
+    SYNC_STATE,
+    SYNC_MODE,
+    SYNC_DEVICES,
     START,
     BUILD,
 ];

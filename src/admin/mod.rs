@@ -80,7 +80,7 @@ impl Admin {
             (_, None) => (StatusCode::BAD_REQUEST, "expected ?mode=on, shadow or off\n".to_owned()),
             (None, _) => (StatusCode::CONFLICT, "syncs cannot be parked here; /status says why\n".to_owned()),
             (Some(parking), Some(mode)) => {
-                parking.switch_to(mode, Instant::now());
+                parking.switch_to(mode);
                 (StatusCode::OK, format!("{}\n", parking.switch().mode().name()))
             }
         }

@@ -1,10 +1,13 @@
 //! Brings the metrics up to date that are read, not counted: health, requests in flight, restarts, descriptors, memory.
 
+use prometheus::IntCounterVec;
 use rustix::process::{Resource, getrlimit};
 
 use super::Admin;
 use crate::quiet::State;
+use crate::quiet::gaps::Detector;
 use crate::quiet::mode::Mode;
+use crate::quiet::trust::Distrust;
 use crate::supervise::ProcessState;
 
 /// Sets every metric of [`crate::observe::metrics::AtScrape`].
@@ -86,8 +89,28 @@ fn refresh_syncs(admin: &Admin) {
     for known in State::ALL {
         metrics.sync_state.with_label_values(&[known.name()]).set((known == state).into());
     }
-    metrics.sync_parked.set(as_i64(parking.parked()));
+    let (sizes, counts) = (parking.gate().sizes(), parking.gate().counts());
+    metrics.sync_parked.set(as_i64(sizes.parked));
     metrics.sync_devices.set(as_i64(parking.online().devices()));
+    metrics.sync_kept.set(as_i64(sizes.kept));
+    metrics.sync_kept_bytes.set(as_i64(sizes.kept_bytes));
+    metrics.sync_users.set(as_i64(sizes.users));
+    let distrusted = Distrust::ALL.iter().map(|distrust| distrust.name()).zip(counts.distrusted);
+    for (what, count) in [("learned", counts.learned), ("expired", counts.expired)].into_iter().chain(distrusted) {
+        raise(&metrics.sync_answers, what, count);
+    }
+    for (detector, count) in Detector::ALL.iter().zip(counts.gaps) {
+        raise(&metrics.sync_gaps, detector.name(), count);
+    }
+    for (what, count) in [("seen", counts.missed), ("confirmed", counts.confirmed_misses)] {
+        raise(&metrics.sync_misses, what, count);
+    }
+}
+
+/// Brings a counter to where it is counted elsewhere.
+fn raise(counters: &IntCounterVec, label: &str, count: u64) {
+    let counter = counters.with_label_values(&[label]);
+    counter.inc_by(count.saturating_sub(counter.get()));
 }
 
 /// The most descriptors that may be open now.

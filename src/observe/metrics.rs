@@ -137,6 +137,18 @@ pub struct AtScrape {
     pub sync_mode: IntGaugeVec,
     /// Devices that Synapse is told of.
     pub sync_devices: IntGauge,
+    /// Answers that are kept.
+    pub sync_kept: IntGauge,
+    /// Their bytes.
+    pub sync_kept_bytes: IntGauge,
+    /// Users whose rooms are known.
+    pub sync_users: IntGauge,
+    /// Empty answers, by what became of them.
+    pub sync_answers: IntCounterVec,
+    /// Gaps, by detector.
+    pub sync_gaps: IntCounterVec,
+    /// Misses, seen and confirmed.
+    pub sync_misses: IntCounterVec,
     /// Passwords that wait to be checked.
     pub login_queue: IntGauge,
     /// Passwords by what became of them.
@@ -284,6 +296,12 @@ impl AtScrape {
             sync_state: makes.gauges(table::SYNC_STATE)?,
             sync_mode: makes.gauges(table::SYNC_MODE)?,
             sync_devices: makes.gauges(table::SYNC_DEVICES)?.with_label_values::<&str>(&[]),
+            sync_kept: makes.gauges(table::SYNC_KEPT)?.with_label_values::<&str>(&[]),
+            sync_kept_bytes: makes.gauges(table::SYNC_KEPT_BYTES)?.with_label_values::<&str>(&[]),
+            sync_users: makes.gauges(table::SYNC_USERS)?.with_label_values::<&str>(&[]),
+            sync_answers: makes.counters(table::SYNC_ANSWERS)?,
+            sync_gaps: makes.counters(table::SYNC_GAPS)?,
+            sync_misses: makes.counters(table::SYNC_MISSES)?,
             login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
             login_checks: makes.counters(table::LOGIN_CHECKS)?,
             login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,

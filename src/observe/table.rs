@@ -187,11 +187,31 @@ pub(super) const SYNC_MODE: Row =
     row("dendron_sync_mode", "1 for what is done with quiet syncs now: on, shadow or off, else 0.", &["mode"]);
 pub(super) const SYNC_DEVICES: Row =
     row("dendron_sync_presence_devices", "Devices that Synapse is told of because their syncs are parked.", &[]);
+pub(super) const SYNC_KEPT: Row = row("dendron_sync_kept_answers", "Empty answers of Synapse's that are kept.", &[]);
+pub(super) const SYNC_KEPT_BYTES: Row =
+    row("dendron_sync_kept_bytes", "Bytes of the bodies and positions of the answers that are kept.", &[]);
+pub(super) const SYNC_ANSWERS: Row = row(
+    "dendron_sync_answers_total",
+    "Empty answers of Synapse's: learned, expired, or why one was not kept.",
+    &["what"],
+);
+pub(super) const SYNC_GAPS: Row = row(
+    "dendron_sync_gaps_total",
+    "How often the gate of quiet syncs took something for missed, by what noticed it.",
+    &["detector"],
+);
+pub(super) const SYNC_MISSES: Row = row(
+    "dendron_sync_misses_total",
+    "Syncs that told of something although nothing was known to have happened: seen, and confirmed as late.",
+    &["what"],
+);
+pub(super) const SYNC_USERS: Row =
+    row("dendron_sync_users", "Users whose rooms are known because they sync.", &[]);
 pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 53] = [
+pub const TABLE: [Row; 59] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -243,6 +263,12 @@ pub const TABLE: [Row; 53] = [
     SYNC_STATE,
     SYNC_MODE,
     SYNC_DEVICES,
+    SYNC_KEPT,
+    SYNC_KEPT_BYTES,
+    SYNC_ANSWERS,
+    SYNC_GAPS,
+    SYNC_MISSES,
+    SYNC_USERS,
     START,
     BUILD,
 ];

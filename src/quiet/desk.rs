@@ -80,7 +80,7 @@ impl Desk {
             forwarded_because: Vec::new(),
             untested_synapse: parking.switch().is_untested(),
             gate: Some(parking.gate().state().name()),
-            parked: parking.parked(),
+            parked: parking.gate().sizes().parked,
             database: Some(match &*database.state() {
                 DatabaseState::Connecting => "connecting".to_owned(),
                 DatabaseState::Ready { schema_version } => format!("ready, schema {schema_version}"),

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -37,11 +36,7 @@ pub struct Parking {
     guises: Cache<(TokenHash, Protocol), Guise>,
     metrics: metrics::Syncs,
     stopping: watch::Sender<bool>,
-    parked: Arc<AtomicUsize>,
 }
-
-/// One of those who are parked, as they are counted.
-struct Counted(Arc<AtomicUsize>);
 
 /// How a device's last forwarded request looked, and when it was.
 #[derive(Clone, Copy)]
@@ -73,7 +68,6 @@ pub struct Place {
     begun: Instant,
     /// While this is held, Synapse takes the user for syncing.
     _told: Option<Told>,
-    _counted: Counted,
 }
 
 // === impl Parking ===
@@ -91,8 +85,7 @@ impl Parking {
         let switch = Switch::new(settings.park);
         let guises = Cache::new(GUISES_MAX);
         let (stopping, _) = watch::channel(false);
-        let parked = Arc::default();
-        Parking { gate, callers, keys, switch, settings, online, guises, metrics, stopping, parked }
+        Parking { gate, callers, keys, switch, settings, online, guises, metrics, stopping }
     }
 
     /// What becomes of a sync that came at `arrived` from this address. `body` is a sliding sync's, where it was read.
@@ -220,10 +213,7 @@ impl Parking {
         };
         match verdict {
             Verdict::Replay(answer) => Considered::Replay(answer),
-            Verdict::Park(parked) => {
-                let counted = Counted::new(&self.parked);
-                Considered::Park(Place { parked, poll, protocol, begun: now, _told: told, _counted: counted })
-            }
+            Verdict::Park(parked) => Considered::Park(Place { parked, poll, protocol, begun: now, _told: told }),
             Verdict::Forward(reason) => self.forward(poll, protocol, Declined::Gate(reason), None, now),
         }
     }
@@ -291,11 +281,6 @@ impl Parking {
         &self.gate
     }
 
-    /// How many syncs are parked.
-    pub fn parked(&self) -> usize {
-        self.parked.load(Ordering::Relaxed)
-    }
-
     /// What is told of users.
     pub fn online(&self) -> &Online {
         &self.online
@@ -307,24 +292,24 @@ impl Parking {
     }
 
     /// Puts the switch, and lets go of those who are parked unless they stay so.
-    pub fn switch_to(&self, mode: Mode, now: Instant) {
+    pub fn switch_to(&self, mode: Mode) {
         if self.switch.set(mode) {
             tracing::warn!(mode = mode.name(), "syncs: parking was switched");
-            self.follow_switch(now);
+            self.follow_switch();
         }
     }
 
     /// Switches parking off, and back.
-    pub fn toggle(&self, now: Instant) {
+    pub fn toggle(&self) {
         let mode = self.switch.toggle();
         tracing::warn!(mode = mode.name(), "syncs: parking was switched");
-        self.follow_switch(now);
+        self.follow_switch();
     }
 
     /// Lets go of those who are parked where the mode has come to be another.
-    pub fn follow_switch(&self, now: Instant) {
+    pub fn follow_switch(&self) {
         if self.switch.mode() != Mode::On {
-            self.gate.release_all(WakeReason::Switched, now);
+            self.gate.release_all(WakeReason::Switched);
         }
     }
 
@@ -338,21 +323,6 @@ impl Parking {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as this.
         let _ = stopping.wait_for(|stops| *stops).await;
-    }
-}
-
-// === impl Counted ===
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

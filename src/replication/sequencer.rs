@@ -153,8 +153,12 @@ impl Sequencer {
             return;
         }
         let Step { after, position, doubt } = seen.position(told.previous, told.new, self.is_settled);
-        if let Some(doubt) = doubt {
-            let concerns = Concerns::Everybody(doubt);
+        let concerns = match doubt {
+            Some(doubt) => Some(Concerns::Everybody(doubt)),
+            // Nothing was written there, which whoever compares positions has to know.
+            None => (after != position).then_some(Concerns::Nobody),
+        };
+        if let Some(concerns) = concerns {
             changes.push(Change { stream, writer, after, position, concerns, received: now });
         }
     }

@@ -92,7 +92,7 @@ impl Upkeep {
                 pools.flat_map(|pool| pool.backends()).filter_map(|backend| backend.server()).collect();
             if let Some(server) = parking.switch().see_servers(servers.iter().map(String::as_str)) {
                 tracing::warn!(server, "syncs: this version of Synapse was not tested, so that nobody is parked");
-                parking.follow_switch(Instant::now());
+                parking.follow_switch();
             }
         }
     }
@@ -108,7 +108,7 @@ impl Upkeep {
         };
         while signals.recv().await.is_some() {
             if let Some(parking) = self.quiet.parking() {
-                parking.toggle(Instant::now());
+                parking.toggle();
             }
         }
     }

@@ -29,6 +29,7 @@ const PASSWORD: &str = "never-to-be-logged-4f1d";
 /// How Synapse begins every access token of a user.
 const TOKEN: &str = "syt_";
 const REQUESTS: &str = "dendron_requests_total";
+const SYNCS: &str = "dendron_sync_outcomes_total";
 
 /// A client program.
 struct Client {
@@ -85,10 +86,21 @@ fn converse(stack: &mut Stack, client: &Client) -> Result<(), Failed> {
         let granted = after.sum(REQUESTS, &labels) - before.sum(REQUESTS, &labels);
         ensure!(granted >= 1.0, "no request of class {class} was granted through dendron");
     }
+    parked(&before, &after)?;
     no_server_error(&before, &after)?;
     every_endpoint_is_known(&before, &after)?;
     every_request_is_logged_once(stack, &before, log_before)?;
     no_secret_is_told(stack)
+}
+
+/// Polls were held at the edge: some until their time was over, and some until a message came.
+fn parked(before: &Metrics, after: &Metrics) -> Result<(), Failed> {
+    for outcome in ["replayed", "woken"] {
+        let labels = [("outcome", outcome)];
+        let more = after.sum(SYNCS, &labels) - before.sum(SYNCS, &labels);
+        ensure!(more >= 1.0, "no sync was {outcome}");
+    }
+    Ok(())
 }
 
 fn no_server_error(before: &Metrics, after: &Metrics) -> Result<(), Failed> {

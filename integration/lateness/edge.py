@@ -72,6 +72,14 @@ class Edge:
                 raise Failure(f"the edge does not serve (exit code {self._process.returncode}); it said:\n{said}")
             await asyncio.sleep(0.05)
 
+    async def until_live(self) -> None:
+        """Waits until it follows what Synapse publishes, and parks."""
+        deadline = time.monotonic() + START_SECONDS
+        while (syncs := (await self.status())["syncs"]).get("gate") != "live":
+            if time.monotonic() > deadline:
+                raise Failure(f"the edge does not park: {syncs}")
+            await asyncio.sleep(0.1)
+
     async def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stops it."""
         if self._process and self._process.returncode is None:

@@ -16,7 +16,7 @@ import answers
 from http_client import Answer, Failure, Server
 
 # How long a poll lasts by which a device finds out that nothing is left to be told.
-SHORT_MILLISECONDS = 600
+SHORT_MILLISECONDS = 400
 # How long a poll lasts that waits for something to happen, if nobody says otherwise.
 LONG_MILLISECONDS = 12_000
 SYNC = "/_matrix/client/v3/sync"
@@ -48,6 +48,8 @@ class Device:
         self.token = token
         self.device_id = device_id
         self.long_milliseconds = LONG_MILLISECONDS
+        # Whether it waits with a long poll only when the edge has given an answer again, and so holds the next poll too.
+        self.must_be_held = False
         self.polls: list[Poll] = []
         # Why it polls no more: the answer that told it so.
         self.ended: Answer | None = None
@@ -113,7 +115,8 @@ class Device:
                 continue
             first = self._since is None
             self._take(poll, answer)
-            rested = not first and poll.status == 200 and not poll.items
+            is_held = poll.how == "replay" or not self.must_be_held
+            rested = not first and poll.status == 200 and not poll.items and is_held
 
     async def _ask(self, timeout: int) -> Answer | None:
         """One request; nothing if it was broken off or refused for a while, which is written down."""

@@ -41,6 +41,8 @@ class Row:
     account: str
     # How much later the edge's device was told; the latest item of all. Negative if it was told earlier.
     late_seconds: float | None = None
+    # Whether the account must be told something.
+    must: bool = False
     items: int = 0
     # What the edge says of the poll that was under way when the source was fired.
     how: str = ""
@@ -72,6 +74,7 @@ class Scene:
 
     def begin(self) -> None:
         """Lets all devices poll."""
+        self._tell_devices()
         for device in self.devices():
             device.start()
 
@@ -94,8 +97,8 @@ class Scene:
         for account in self.accounts:
             if not account.devices or any(device.ended for device in account.devices):
                 continue
-            row = Row(self.name, source, account.id.split(":")[0])
-            await self._settle(account, fired, done, account.id in expected, row)
+            row = Row(self.name, source, account.id.split(":")[0], must=account.id in expected)
+            await self._settle(account, fired, done, row)
             if counts:
                 await self._same_counts(account, done, row)
             self.rows.append(row)
@@ -117,7 +120,7 @@ class Scene:
         fired = time.monotonic()
         await fire()
         done = time.monotonic()
-        row = Row(self.name, source, account.id.split(":")[0], items=1)
+        row = Row(self.name, source, account.id.split(":")[0], must=True, items=1)
         for device in devices:
             await self._ended(device, source)
         edge = next(device for device in devices if device is account.edge)
@@ -131,6 +134,7 @@ class Scene:
 
     async def rest(self) -> None:
         """Waits until every device waits, and the edge can have parked its own."""
+        self._tell_devices()
         deadline = time.monotonic() + REST_SECONDS
         while not all(_waits(device) for device in self.devices()):
             if time.monotonic() > deadline:
@@ -142,17 +146,23 @@ class Scene:
                 raise Failure(f"{self.name}: no rest within {REST_SECONDS:.0f} s: {told}")
             await asyncio.sleep(0.02)
 
-    async def _settle(self, account: Account, fired: float, done: float, must: bool, row: Row) -> None:
+    def _tell_devices(self) -> None:
+        for account in self.accounts:
+            if account.edge:
+                account.edge.must_be_held = self.parks
+
+    async def _settle(self, account: Account, fired: float, done: float, row: Row) -> None:
         """Waits until both devices have been told the same, and judges it."""
         direct, edge = account.watches()
         deadline = done + self.equal_seconds
         while True:
             mine, theirs = edge.told(fired), direct.told(fired)
             same = {key: value for key, (value, _) in mine.items()} == {key: value for key, (value, _) in theirs.items()}
-            if same and (mine or not must) and time.monotonic() > done + GRACE_SECONDS:
+            if same and (mine or not row.must) and time.monotonic() > done + GRACE_SECONDS:
                 break
             if time.monotonic() > deadline:
-                row.faults.append(_difference(mine, theirs, must))
+                if not same:
+                    row.faults.append(_difference(mine, theirs))
                 break
             await asyncio.sleep(0.02)
         row.items = len(theirs)
@@ -194,10 +204,8 @@ def _waits(device: Device) -> bool:
 
 
 def _difference(
-    mine: dict[tuple[str, ...], tuple[str, float]], theirs: dict[tuple[str, ...], tuple[str, float]], must: bool
+    mine: dict[tuple[str, ...], tuple[str, float]], theirs: dict[tuple[str, ...], tuple[str, float]]
 ) -> str:
-    if must and not theirs:
-        return "Synapse itself told nothing: this source is none"
     lost = {key: value for key, (value, _) in theirs.items() if key not in mine}
     more = {key: value for key, (value, _) in mine.items() if key not in theirs}
     other = {

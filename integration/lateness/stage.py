@@ -56,7 +56,8 @@ class Stage:
 
     async def register(self, name: str) -> Account:
         """A new account with a session to act by."""
-        username = f"{name}-{secrets.token_hex(4)}"
+        # Scenes have names for people; a user's may have no blanks and no capitals.
+        username = f"{name.lower().replace(' ', '-')}-{secrets.token_hex(4)}"
         body = {"username": username, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
         made = await self.acts.call("POST", f"{CLIENT}/register", body=body)
         return Account(self, made["user_id"], made["access_token"], made["device_id"])

@@ -10,6 +10,8 @@ from stage import Account
 
 # Longer than Synapse takes to look for those who have ceased to type (it looks every five seconds).
 TYPING_END_SECONDS = 15.0
+# Longer than that: the poll that waits for the end is one and the same.
+LONG_WAIT_MILLISECONDS = 25_000
 
 
 async def typing(scene: Scene) -> None:
@@ -17,6 +19,8 @@ async def typing(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
+    for device in scene.devices():
+        device.long_milliseconds = LONG_WAIT_MILLISECONDS
     scene.begin()
     both = [alice, bob]
     who = f"typing/{segment(bob.id)}"

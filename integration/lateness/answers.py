@@ -5,7 +5,8 @@ receipt in one answer, the other one in two. So what is compared is the last val
 point. These fields are left out, because they differ between two requests for the same thing:
 
 * `next_batch`, `pos`, `prev_batch`, `limited`, `num_live`, `bump_stamp`: where an answer ends, and how it was cut;
-* `age` of an event and the time for which it still sticks, `last_active_ago` and `currently_active` of a user: they tell the time of the answer;
+* `age` of an event and the time for which it still sticks, `last_active_ago` and `currently_active` of a user: they tell
+  the time of the answer;
 * `initial`, `lists`, `expanded_timeline`, `heroes`, `name`: what a sliding sync tells again whenever it likes.
 """
 

@@ -21,7 +21,14 @@ SHORT_MILLISECONDS = 400
 LONG_MILLISECONDS = 12_000
 SYNC = "/_matrix/client/v3/sync"
 SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
-SLIDING_EXTENSIONS = ("to_device", "e2ee", "account_data", "receipts", "typing", "io.element.msc4308.thread_subscriptions")
+SLIDING_EXTENSIONS = (
+    "to_device",
+    "e2ee",
+    "account_data",
+    "receipts",
+    "typing",
+    "io.element.msc4308.thread_subscriptions",
+)
 
 
 @dataclass
@@ -48,7 +55,7 @@ class Device:
         self.token = token
         self.device_id = device_id
         self.long_milliseconds = LONG_MILLISECONDS
-        # Whether it waits with a long poll only when the edge has given an answer again, and so holds the next poll too.
+        # Whether it waits with a long poll only when the edge has given an answer again, and so holds the next poll.
         self.must_be_held = False
         self.polls: list[Poll] = []
         # Why it polls no more: the answer that told it so.

@@ -76,7 +76,7 @@ async def _play(
 
 
 def unproved(rows: list[Row]) -> list[str]:
-    """The sources that must concern somebody, and have never met a poll which the edge held, or told nobody anything."""
+    """The sources that must concern somebody, and have never met a poll that the edge held, or told nobody anything."""
     proved = {(row.scene, row.source) for row in rows if row.items and row.parked}
     left = [row for row in rows if row.must and (row.scene, row.source) not in proved]
     return sorted({f"{row.scene}: {row.source} ({row.items} items, {row.how})" for row in left})
@@ -87,7 +87,8 @@ def report(rows: list[Row]) -> str:
     lines = [f"{'ms later':>9} {'items':>5}  {'poll':<22} {'source':<58} account"]
     for row in sorted(rows, key=lambda row: -(row.late_seconds or 0.0)):
         late = "-" if row.late_seconds is None else f"{row.late_seconds * 1000:.0f}"
-        lines.append(f"{late:>9} {row.items:>5}  {row.how or '-':<22} {row.scene + ': ' + row.source:<58} {row.account}")
+        source = f"{row.scene}: {row.source}"
+        lines.append(f"{late:>9} {row.items:>5}  {row.how or '-':<22} {source:<58} {row.account}")
     return "\n".join(lines)
 
 

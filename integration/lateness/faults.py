@@ -1,5 +1,5 @@
-"""What goes wrong between Synapse and the edge, and how late a message may be then: by no more than the bound of whatever
-notices it. Nothing may be lost.
+"""What goes wrong between Synapse and the edge, and how late a message may be then: by no more than the bound of
+whatever notices it. Nothing may be lost.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     main.py faults --stack FOLDER --dendron BINARY [--long] [--only FAULT]
     main.py soak --stack FOLDER --dendron BINARY [--watchers N] [--replays N] [--seconds S] [--report FILE]
 
-It talks to a running stack (`scripts/stack.py`) and starts an edge of its own beside it. It ends with a line of what holds
-and exit code 0, or tells what does not.
+It talks to a running stack (`scripts/stack.py`) and starts an edge of its own beside it. It ends with a line of what
+holds and exit code 0, or tells what does not.
 """
 
 from __future__ import annotations

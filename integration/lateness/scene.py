@@ -29,6 +29,8 @@ EQUAL_SECONDS = 20.0
 # first syncs for a while, so that each must ask in another way.
 COUNTS = "/_matrix/client/v3/sync?filter=" + quote('{"room":{"rooms":[]}}') + "&timeout="
 
+# What a device was told by key: the value, and when it was told.
+Told = dict[tuple[str, ...], tuple[str, float]]
 Fire = Callable[[], Awaitable[object]]
 
 
@@ -157,7 +159,7 @@ class Scene:
         deadline = done + self.equal_seconds
         while True:
             mine, theirs = edge.told(fired), direct.told(fired)
-            same = {key: value for key, (value, _) in mine.items()} == {key: value for key, (value, _) in theirs.items()}
+            same = _values(mine) == _values(theirs)
             if same and (mine or not row.must) and time.monotonic() > done + GRACE_SECONDS:
                 break
             if time.monotonic() > deadline:
@@ -203,9 +205,11 @@ def _waits(device: Device) -> bool:
     return device.ended is not None or (since is not None and time.monotonic() - since > HELD_SECONDS)
 
 
-def _difference(
-    mine: dict[tuple[str, ...], tuple[str, float]], theirs: dict[tuple[str, ...], tuple[str, float]]
-) -> str:
+def _values(told: Told) -> dict[tuple[str, ...], str]:
+    return {key: value for key, (value, _) in told.items()}
+
+
+def _difference(mine: Told, theirs: Told) -> str:
     lost = {key: value for key, (value, _) in theirs.items() if key not in mine}
     more = {key: value for key, (value, _) in mine.items() if key not in theirs}
     other = {

@@ -1,4 +1,5 @@
-"""Every answer that the edge gives again is checked at once: Synapse itself, asked for the same token, must have nothing.
+"""Every answer that the edge gives again is checked at once: Synapse itself, asked for the same token, must have
+nothing.
 
 If it has something, the change was under way: then the edge must hand it on within two seconds, or it has missed it.
 """
@@ -168,7 +169,8 @@ def report(tally: Tally, watchers: int, edge: Metrics, command: str, date: str) 
         f"{date}, by `{command}`.",
         "",
         f"{watchers} devices polled for {POLL_MILLISECONDS} ms each, {ROOM_MEMBERS} to a room, while about "
-        f"{EVENTS_A_SECOND:.0f} things a second happened; the edge gave an answer again for {RENEW_SECONDS:.0f} s at most.",
+        f"{EVENTS_A_SECOND:.0f} things a second happened; the edge gave an answer again for {RENEW_SECONDS:.0f} s "
+        "at most.",
         "After each answer given again, Synapse was asked directly, with `timeout=0` and the same token.",
         "",
         "| | |",

@@ -43,10 +43,13 @@ class World:
     long: bool
     rows: list[Row] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
+    # What is being played.
+    open: list[Scene] = field(default_factory=list)
 
     async def scene(self, name: str) -> tuple[Scene, str]:
         """Two accounts in a room, whose requests the edge parks by now."""
         scene = await Scene.open(self.stage, name, ["alice", "bob"], parks=True)
+        self.open.append(scene)
         alice, bob = scene.accounts
         room = await alice.create_room()
         await bob.join(room)
@@ -62,11 +65,15 @@ class World:
                     await asyncio.sleep(0.1)
                 await scene.rest()
         except TimeoutError as error:
-            raise Failure(f"{scene.name}: the edge parks nobody within {RECOVERY_SECONDS:.0f} s") from error
+            syncs = (await self.edge.status())["syncs"]
+            raise Failure(
+                f"{scene.name}: the edge does not hold both polls within {RECOVERY_SECONDS:.0f} s: {syncs}"
+            ) from error
 
     async def close(self, scene: Scene, bound_seconds: float) -> None:
         """Ends a scene, and holds its rows against a bound."""
         await scene.close()
+        self.open.remove(scene)
         self.rows += scene.rows
         for row in scene.rows:
             if row.late_seconds is not None and row.late_seconds > bound_seconds + MACHINE_SECONDS:
@@ -309,5 +316,8 @@ async def run(world: World, only: str) -> None:
         except Failure as failure:
             world.rows.append(Row(name, "the fault itself", "", faults=[str(failure)]))
         finally:
+            # Open still only if it has failed; then nothing is said of its lateness.
+            for scene in list(world.open):
+                await world.close(scene, float("inf"))
             world.redis.mend()
             world.redis.latency, world.redis.lose, world.database.delay_seconds = None, "", 0.0

@@ -28,9 +28,9 @@ use tokio::sync::watch;
 use crate::answer::login::desk::Desk;
 use crate::listener::{Certificates, Runtimes};
 use crate::observe::Metrics;
+use crate::query::query_value;
 use crate::quiet::desk::Desk as Quiet;
 use crate::quiet::mode::Mode;
-use crate::query::query_value;
 use crate::replication::State;
 use crate::route::Routes;
 use crate::supervise::Supervisor;
@@ -86,13 +86,7 @@ impl Admin {
         }
     }
 
-    fn answer(
-        &self,
-        method: &Method,
-        path: &str,
-        query: &str,
-        now: SystemTime,
-    ) -> (StatusCode, &'static str, Vec<u8>) {
+    fn answer(&self, method: &Method, path: &str, query: &str, now: SystemTime) -> (StatusCode, &'static str, Vec<u8>) {
         const TEXT: &str = "text/plain; charset=utf-8";
         if method == Method::POST && path == "/sync/park" {
             let (status, text) = self.switch(query);
@@ -127,7 +121,8 @@ impl Admin {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
-        let (status, kind, body) = self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default(), SystemTime::now());
+        let (status, kind, body) =
+            self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default(), SystemTime::now());
         let sent = if head.method == Method::HEAD { Vec::new() } else { body.clone() };
         let mut response = Response::new(sent);
         *response.status_mut() = status;

@@ -205,8 +205,7 @@ pub(super) const SYNC_MISSES: Row = row(
     "Syncs that told of something although nothing was known to have happened: seen, and confirmed as late.",
     &["what"],
 );
-pub(super) const SYNC_USERS: Row =
-    row("dendron_sync_users", "Users whose rooms are known because they sync.", &[]);
+pub(super) const SYNC_USERS: Row = row("dendron_sync_users", "Users whose rooms are known because they sync.", &[]);
 pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 

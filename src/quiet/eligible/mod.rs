@@ -123,11 +123,7 @@ impl Protocol {
 /// # Errors
 ///
 /// The reason to forward it.
-pub fn ask<'request>(
-    protocol: Protocol,
-    asked: &Asked<'request>,
-    body: Option<&[u8]>,
-) -> Result<Ask<'request>, Unfit> {
+pub fn ask<'request>(protocol: Protocol, asked: &Asked<'request>, body: Option<&[u8]>) -> Result<Ask<'request>, Unfit> {
     head_is_plain(protocol, asked)?;
     let Query { since, timeout, set_presence, has_token } = read_query(protocol, asked.query.unwrap_or_default())?;
     let token = token(asked, has_token)?;

@@ -6,7 +6,11 @@ use crate::answer::asked::tests::{Lines, ask as with};
 const BEARER: (&str, &str) = ("authorization", "Bearer syt_a");
 
 /// What a request asks for, in a form that can be compared.
-fn read(line: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<(String, String, u64, SetPresence), Unfit> {
+fn read(
+    line: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Result<(String, String, u64, SetPresence), Unfit> {
     with(line, headers, |asked| {
         let protocol = Protocol::of(asked.endpoint).expect("a sync");
         let ask = ask(protocol, asked, body)?;
@@ -16,7 +20,9 @@ fn read(line: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<(St
 }
 
 fn likeness(line: &str, body: Option<&[u8]>) -> Likeness {
-    with(line, &[BEARER], |asked| ask(Protocol::of(asked.endpoint).unwrap(), asked, body).unwrap().likeness)
+    let length = body.map_or(0, <[u8]>::len).to_string();
+    let headers = [BEARER, ("content-length", length.as_str())];
+    with(line, &headers, |asked| ask(Protocol::of(asked.endpoint).unwrap(), asked, body).unwrap().likeness)
 }
 
 #[test]
@@ -109,7 +115,9 @@ fn a_sliding_sync_is_read_with_its_body() {
     assert_eq!(read(line, &[BEARER, ("transfer-encoding", "chunked")], Some(b"{}")), Err(Unfit::OddBody));
     let since = br#"{"extensions":{"to_device":{"since":"5"}}}"#;
     let without = br#"{"extensions":{"to_device":{}}}"#;
-    let to_device = |body: &'static [u8]| with(line, &headers, |asked| ask(Protocol::Sliding, asked, Some(body)).unwrap().to_device_since);
+    let to_device = |body: &'static [u8]| {
+        with(line, &headers, |asked| ask(Protocol::Sliding, asked, Some(body)).unwrap().to_device_since)
+    };
     assert_eq!((to_device(since).as_deref(), to_device(without)), (Some("5"), None));
     assert_eq!(likeness(line, Some(since)), likeness(line, Some(without)));
     assert_ne!(likeness(line, Some(since)), likeness(line, Some(b"{}")));
@@ -132,7 +140,8 @@ fn requests_are_alike_but_for_position_and_timeout() {
 #[test]
 fn a_guise_is_address_agent_and_presence() {
     let one = "192.0.2.1".parse().ok();
-    let guise = |headers: &[(&str, &str)], client, presence| with("GET /", headers, |asked| guise(asked, client, presence));
+    let guise =
+        |headers: &[(&str, &str)], client, presence| with("GET /", headers, |asked| guise(asked, client, presence));
     let plain = guise(&[("user-agent", "a")], one, SetPresence::Online);
     assert_eq!(guise(&[("user-agent", "a"), ("x", "y")], one, SetPresence::Online), plain);
     assert_ne!(guise(&[("user-agent", "b")], one, SetPresence::Online), plain);

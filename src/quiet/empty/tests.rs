@@ -18,7 +18,8 @@ fn what_synapse_says_of_nothing_is_empty() {
         Content::Empty(Empty { next: next.into(), to_device_next: to_device.map(Into::into) })
     };
     assert_eq!(look(Protocol::Sync, SYNC.as_bytes()), empty("s9_1_0_1_1_1_1_5_0_1_2_1_1_1", None));
-    let older = SYNC.replace("\"device_unused", "\"org.matrix.msc2732.device_unused_fallback_key_types\":[],\"device_unused");
+    let older =
+        SYNC.replace("\"device_unused", "\"org.matrix.msc2732.device_unused_fallback_key_types\":[],\"device_unused");
     assert_eq!(look(Protocol::Sync, older.as_bytes()), empty("s9_1_0_1_1_1_1_5_0_1_2_1_1_1", None));
     assert_eq!(look(Protocol::Sliding, SLIDING.as_bytes()), empty("1/s9_1_0_1", Some("1")));
     assert_eq!(look(Protocol::Sliding, br#"{"pos":"1/s9","rooms":{},"extensions":{}}"#), empty("1/s9", None));

@@ -53,7 +53,7 @@ fn route(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let route = routes.of(black_box(endpoint.class));
-                key::key_of(route.key, &endpoint, black_box(path), query, &headers)
+                key::key_of(route.key, &endpoint, black_box(path), query, &headers, |_| None)
             });
         });
     }

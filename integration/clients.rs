@@ -31,6 +31,7 @@ const PASSWORD: &str = "never-to-be-logged-4f1d";
 const TOKEN: &str = "syt_";
 const REQUESTS: &str = "dendron_requests_total";
 const FORWARDED: &str = "dendron_logins_forwarded_total";
+const SYNCS: &str = "dendron_sync_outcomes_total";
 
 /// A client program.
 struct Client {
@@ -89,6 +90,7 @@ fn converse(stack: &mut Stack, client: &Client) -> Result<(), Failed> {
         ensure!(granted >= 1.0, "no request of class {class} was granted through dendron");
     }
     logins_are_answered_here(&before, &after)?;
+    parked(&before, &after)?;
     no_server_error(&before, &after)?;
     every_endpoint_is_known(&before, &after)?;
     every_request_is_logged_once(stack, &before, log_before)?;
@@ -104,6 +106,16 @@ fn logins_are_answered_here(before: &Metrics, after: &Metrics) -> Result<(), Fai
     for (reason, _) in after.by(FORWARDED, &[], "reason") {
         let forwarded = more(FORWARDED, &[("reason", &reason)]);
         ensure!(forwarded == 0.0 || reason == "other_type", "{forwarded} logins were forwarded: {reason}");
+    }
+    Ok(())
+}
+
+/// Polls were held at the edge: some until their time was over, and some until a message came.
+fn parked(before: &Metrics, after: &Metrics) -> Result<(), Failed> {
+    for outcome in ["replayed", "woken"] {
+        let labels = [("outcome", outcome)];
+        let more = after.sum(SYNCS, &labels) - before.sum(SYNCS, &labels);
+        ensure!(more >= 1.0, "no sync was {outcome}");
     }
     Ok(())
 }

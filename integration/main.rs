@@ -69,6 +69,9 @@ mod quiet;
 // Who is behind a token.
 mod tokens;
 
+// That nobody is told later who polls through dendron.
+mod lateness;
+
 // Synapse's processes under dendron's care.
 mod supervision;
 // Processes that die, break off or hang.
@@ -136,6 +139,7 @@ fn tests() -> Vec<Test> {
         replication::TESTS,
         quiet::TESTS,
         tokens::TESTS,
+        lateness::TESTS,
         supervision::TESTS,
         faults::TESTS,
         soak::TESTS,

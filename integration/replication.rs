@@ -93,22 +93,22 @@ fn positions_follow_each_other(followed: &Followed) -> Result<(), Failed> {
 }
 
 /// Hears the same channel with nothing of dendron's between.
-struct Listener {
+pub struct Listener {
     heard: Arc<Mutex<Heard>>,
     ends: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), String>>,
 }
 
 #[derive(Default)]
-struct Heard {
+pub struct Heard {
     /// The stream of each row, in order.
-    rows: Vec<String>,
+    pub rows: Vec<String>,
     /// The names of what is not understood.
-    strange: BTreeSet<String>,
+    pub strange: BTreeSet<String>,
 }
 
 impl Listener {
-    fn start(stack: &Stack) -> Result<Self, Failed> {
+    pub fn start(stack: &Stack) -> Result<Self, Failed> {
         let client = redis::Client::open(format!("redis+unix://{}", stack.text(&["redis", "socket"])))?;
         let mut connection = client.get_connection()?;
         let (heard, ends) = (Arc::new(Mutex::new(Heard::default())), Arc::new(AtomicBool::new(false)));
@@ -140,7 +140,7 @@ impl Listener {
         Ok(Listener { heard, ends, thread })
     }
 
-    fn stop(self) -> Result<Heard, Failed> {
+    pub fn stop(self) -> Result<Heard, Failed> {
         self.ends.store(true, Ordering::SeqCst);
         self.thread.join().map_err(|_| "the listener has panicked")??;
         Ok(std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner)))

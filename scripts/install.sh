@@ -182,4 +182,3 @@ if [ "$level" = test ]; then
     make_layer venv-older scripts/requirements-older.txt venv scripts/requirements.txt "an older Synapse"
     install_clients
 fi
-

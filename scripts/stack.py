@@ -1,6 +1,6 @@
 """Builds and runs real stacks (PostgreSQL, Redis, Synapse) for dendron: see ``scripts/stack/`` for its parts.
 
-    stack.py prepare --dir DIR --shape monolith|monolith-unix|demo|workers [...]
+    stack.py prepare --dir DIR --shape monolith|monolith-unix|demo|workers|sharded [...]
     stack.py databases --dir DIR
     stack.py run --dir DIR --dendron BINARY
 
@@ -10,7 +10,9 @@ It needs Synapse's own Python, `.dev/venv/bin/python`, which `scripts/install.sh
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -63,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--redis-tcp", action="store_true", help="Redis listens on a TCP port too")
     command.add_argument("--limited-logins", action="store_true", help="Synapse's own limits of logins, if for tests")
     command.add_argument("--jwt", action="store_true", help="signed tokens log in as well: needs authlib")
+    command.add_argument(
+        "--settings", type=json.loads, default={}, metavar="JSON", help="settings that count before the stack's own"
+    )
     command.set_defaults(function=_prepare)
 
     command = commands.add_parser("databases", help="run PostgreSQL and Redis until stopped")
@@ -99,6 +104,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         supervise=not arguments.no_supervise,
         redis_tcp=arguments.redis_tcp,
         logins=synapse.Logins(limited=arguments.limited_logins, jwt=arguments.jwt),
+        settings=arguments.settings,
     )
     layout = Layout.of(arguments.dir)
     # Not while the stack is running: its own ports would seem to be taken, and would be chosen anew.
@@ -114,6 +120,8 @@ def _databases(arguments: argparse.Namespace) -> int:
     parent = os.getppid()
     with exclusively(layout), stopping_in_order(databases.stop, databases.kill):
         databases.start()
+        # Tests restart Redis below a running Synapse.
+        signal.signal(signal.SIGUSR1, lambda *_: databases.restart_redis())
         print("ready", flush=True)
         # A caller that has died cannot say so: its children get another parent.
         while os.getppid() == parent:

@@ -72,6 +72,15 @@ async def encrypted_messages(talk: Conversation) -> None:
             _require_text(seen.event, f"second {name}", sender, decrypted=True)
 
 
+async def after_quiet(talk: Conversation) -> None:
+    """Encrypted messages that end a quiet while, in both directions."""
+    for sender, receiver, name in ((talk.alice, talk.bob, "there"), (talk.bob, talk.alice, "and back")):
+        with talk.steps.step(f"an encrypted message wakes a sync after quiet ones, {name}"):
+            await receiver.quiet()
+            seen = await receiver.woken_by(partial(sender.say, talk.encrypted_room, f"third {name}"))
+            _require_text(seen.event, f"third {name}", sender, decrypted=True)
+
+
 async def changes_to_messages(talk: Conversation) -> None:
     """An edit, a reaction and a redaction are seen by the other user."""
     alice, bob, room = talk.alice, talk.bob, talk.plain_room

@@ -29,6 +29,7 @@ await runProgram(async (steps) => {
     const talk = { steps, alice, bob, ...(await conversation.openRooms(steps, alice, bob)) };
     await conversation.plainMessages(talk);
     await conversation.encryptedMessages(talk);
+    await conversation.afterQuiet(talk);
     await account.makeKeys(talk);
     await conversation.changesToMessages(talk);
     await conversation.receiptsAndTyping(talk);

@@ -11,6 +11,9 @@ import { require, requireEqual, until } from "./js_steps.mjs";
 /** Larger than any buffer on the way that was not chosen on purpose, so that the body is streamed in several pieces. */
 const MEDIA_BYTES = 1_500_000;
 
+/** A device's keys, its fallback key, and more one-time keys after some were claimed; counts that are wrong make it more. */
+const KEY_UPLOADS_MAX = 6;
+
 /** Creates a plain and an encrypted room; Bob is invited to both and joins. */
 export async function openRooms(steps, alice, bob) {
     const plainRoom = await steps.step("create a room, invite, join", () => openRoom(alice, bob, "a plain room", []));
@@ -65,6 +68,23 @@ export async function encryptedMessages({ steps, alice, bob, encryptedRoom }) {
             await requireDecrypted(event, sender, `second ${way}`);
         });
     }
+}
+
+/** Encrypted messages that end a quiet while, in both directions. */
+export async function afterQuiet({ steps, alice, bob, encryptedRoom }) {
+    for (const [sender, receiver, way] of [
+        [alice, bob, "there"],
+        [bob, alice, "and back"],
+    ]) {
+        await steps.step(`an encrypted message wakes a sync after quiet ones, ${way}`, async () => {
+            await receiver.quiet();
+            const event = await receiver.wokenBy(() => sender.say(encryptedRoom, `third ${way}`));
+            await requireDecrypted(event, sender, `third ${way}`);
+        });
+    }
+    await steps.step("keys are not uploaded again and again", () => {
+        for (const user of [alice, bob]) user.requireKeysUploadedAtMost(KEY_UPLOADS_MAX);
+    });
 }
 
 /** An edit, a reaction and a redaction are seen by the other user. */

@@ -15,6 +15,15 @@ import { Failure, require, requireEqual, sleep, until, WAIT_MILLISECONDS } from 
 /** A poll that has been open for this long is waiting at the server: one with something to say answers sooner. */
 const PARKED_MILLISECONDS = 500;
 
+/**
+ * How long a poll lasts. Short, so that a conversation has polls in it that end with nothing: what stands before a
+ * homeserver may learn from these to hold the next ones itself.
+ */
+const POLL_MILLISECONDS = 2_000;
+
+/** How many polls are let pass before a wait counts as a quiet one. */
+const QUIET_POLLS = 3;
+
 /** Something else (presence, device lists) may end a poll just as the test sends, so the proof may be begun again. */
 const WAKE_ATTEMPTS = 4;
 
@@ -68,6 +77,7 @@ export class User {
     #poll = 0;
     #pollStarted = null;
     #pollFinished = 0;
+    #keyUploads = 0;
     #arrivals = new Map();
     #flaws = [];
 
@@ -98,7 +108,7 @@ export class User {
 
     /** Starts the library's sync loop, and returns when the initial sync is done. */
     async start(options = {}) {
-        await this.client.startClient({ initialSyncLimit: 20, ...options });
+        await this.client.startClient({ initialSyncLimit: 20, pollTimeout: POLL_MILLISECONDS, ...options });
         await until("the first sync", () => this.client.isInitialSyncComplete());
     }
 
@@ -142,6 +152,17 @@ export class User {
         return await until(`event ${eventId} at ${this.id}`, () => this.#arrivals.get(eventId));
     }
 
+    /** Waits until polls have ended with nothing, one after the other. */
+    async quiet() {
+        const first = this.#poll;
+        await until("quiet polls", () => this.#poll >= first + QUIET_POLLS);
+    }
+
+    /** Fails if keys were uploaded more often than a client at rest does. */
+    requireKeysUploadedAtMost(times) {
+        require(this.#keyUploads <= times, `${this.id} has uploaded keys ${this.#keyUploads} times`);
+    }
+
     /** Proves that the event which `send` makes arrives through the poll that waits at this moment. */
     async wokenBy(send) {
         for (let attempt = 0; attempt < WAKE_ATTEMPTS; attempt += 1) {
@@ -166,6 +187,7 @@ export class User {
     async #fetch(resource, options) {
         const { pathname } = new URL(resource);
         const isPoll = pathname.endsWith("/sync");
+        if (pathname.endsWith("/keys/upload")) this.#keyUploads += 1;
         if (isPoll) {
             this.#poll += 1;
             this.#pollStarted = Date.now();

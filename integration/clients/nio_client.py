@@ -73,6 +73,7 @@ async def run(steps: Steps, url: str, password: str, ca_file: str | None) -> Non
 async def _converse(talk: Conversation) -> None:
     await conversation.plain_messages(talk)
     await conversation.encrypted_messages(talk)
+    await conversation.after_quiet(talk)
     await conversation.changes_to_messages(talk)
     await conversation.receipts_and_typing(talk)
     await conversation.media(talk)

@@ -22,8 +22,9 @@ import nio
 from matrix_http import tls_context
 from steps import WAIT_SECONDS, Failure, require
 
-# The timeout that the loop asks the server for. Longer than any wait here, so no poll ends by itself meanwhile.
-POLL_MILLISECONDS = 30_000
+# The timeout that the loop asks the server for. Short, so that a conversation has polls in it that end with nothing: what
+# stands before a homeserver may learn from these to hold the next ones itself.
+POLL_MILLISECONDS = 2_000
 
 # A poll that has been open for this long is waiting at the server: one with something to say answers sooner.
 PARKED_SECONDS = 0.5
@@ -31,6 +32,9 @@ PARKED_SECONDS = 0.5
 # A poll may also be ended by something else (presence, device lists) just as the test sends, so the proof may be begun
 # again; a server or proxy that never holds or never wakes a poll fails each time.
 WAKE_ATTEMPTS = 4
+
+# How many polls are let pass before a wait counts as a quiet one.
+QUIET_POLLS = 3
 
 Response = TypeVar("Response")
 
@@ -134,6 +138,11 @@ class User:
                 return self._poll
             await asyncio.sleep(0.02)
         raise Failure(f"no poll of {self.id} was held for {PARKED_SECONDS} s")
+
+    async def quiet(self) -> None:
+        """Waits until polls have ended with nothing, one after the other."""
+        first = self._poll
+        await self._until("quiet polls", lambda: self._poll >= first + QUIET_POLLS or None)
 
     async def woken_by(self, send: Callable[[], Awaitable[str]]) -> Seen:
         """Proves that the event which `send` makes arrives through the poll that waits at this moment."""

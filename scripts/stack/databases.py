@@ -71,6 +71,12 @@ class Databases:
                 child.kill()
         self._layout.clear_sockets()
 
+    def restart_redis(self) -> None:
+        """Ends Redis at once, and starts it again."""
+        if self._redis:
+            self._redis.kill()
+        self._start_redis()
+
     def processes(self) -> set[int]:
         """All their processes: PostgreSQL has one for each connection."""
         own = [child.popen.pid for child in (self._postgres, self._redis) if child]

@@ -38,6 +38,8 @@ class Wishes:
     redis_tcp: bool = False
     # How people log in.
     logins: synapse.Logins = synapse.Logins()
+    # Settings of homeserver.yaml, in place of those that it would have.
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(layout: Layout, wishes: Wishes) -> dict[str, Any]:
@@ -69,7 +71,9 @@ def _write_all(
     federation = synapse.Federation(wishes.federation_authority.resolve()) if wishes.federation_authority else None
     # The last one is the TLS listener, if there is one; Synapse takes no socket's path here.
     public_baseurl = next(listener.url for listener in reversed(listeners) if listener.port) + "/"
-    shared = synapse.homeserver(shape, layout, everywhere, server_name, public_baseurl, federation, wishes.logins)
+    shared = synapse.homeserver(
+        shape, layout, everywhere, server_name, public_baseurl, federation, wishes.logins, wishes.settings
+    )
     synapse.write(layout.homeserver, shared)
     _write_processes(layout, everywhere)
     _write_redis(layout, redis_port)

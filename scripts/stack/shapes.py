@@ -103,4 +103,26 @@ WORKERS = Shape(
     settings={"enable_media_repo": False, "media_instance_running_background_jobs": "media1"},
 )
 
-SHAPES = {"monolith": MONOLITH, "monolith-unix": MONOLITH_UNIX, "demo": DEMO, "workers": WORKERS}
+# The streams that a process of their own writes in the shape `sharded`.
+SHARDED_STREAMS = ("typing", "receipts", "to_device", "account_data", "presence", "push_rules", "device_lists")
+
+# Every stream has a publisher of its own, and events have two, so that nothing is in order by chance.
+SHARDED = Shape(
+    processes=(
+        Process(MAIN, unix=False, resources=EVERYTHING, replication="unix"),
+        Process("sync1", unix=False, resources=("client",)),
+        Process("sync2", unix=True, resources=("client",)),
+        Process("events1", unix=False, resources=("client",), replication="tcp"),
+        Process("events2", unix=True, resources=("client",), replication="unix"),
+        *(Process(f"{stream}1", unix=True, resources=("client",), replication="unix") for stream in SHARDED_STREAMS),
+    ),
+    stream_writers={"events": ["events1", "events2"], **{stream: [f"{stream}1"] for stream in SHARDED_STREAMS}},
+)
+
+SHAPES = {
+    "monolith": MONOLITH,
+    "monolith-unix": MONOLITH_UNIX,
+    "demo": DEMO,
+    "workers": WORKERS,
+    "sharded": SHARDED,
+}

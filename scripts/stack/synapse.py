@@ -145,8 +145,9 @@ def homeserver(
     public_baseurl: str,
     federation: Federation | None,
     logins: Logins,
+    more: dict[str, Any],
 ) -> dict[str, Any]:
-    """The configuration that all processes share."""
+    """The configuration that all processes share; `more` are settings of the caller's, which count before all others."""
     main = next(place for place in everywhere if place.name == MAIN)
     settings: dict[str, Any] = {
         "server_name": server_name,
@@ -181,7 +182,7 @@ def homeserver(
         settings["jwt_config"] = {"enabled": True, "secret": secret.text(layout, "jwt"), "algorithm": "HS256"}
     if federation:
         settings |= _federation(federation)
-    return settings | shape.settings
+    return settings | shape.settings | more
 
 
 def worker(layout: Layout, place: Place) -> dict[str, Any]:

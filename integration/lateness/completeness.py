@@ -1,0 +1,46 @@
+"""Whatever has woken anybody at Synapse, by its own count, has woken somebody at the edge."""
+
+from __future__ import annotations
+
+from edge import Metrics
+from http_client import Server
+
+WOKEN = "synapse_notifier_users_woken_by_stream_total"
+# What Synapse's notifier calls a stream, and what the edge calls it.
+STREAMS = {
+    "ROOM": "events",
+    "PRESENCE": "presence",
+    "TYPING": "typing",
+    "RECEIPT": "receipts",
+    "ACCOUNT_DATA": "account_data",
+    "PUSH_RULES": "push_rules",
+    "TO_DEVICE": "to_device",
+    "DEVICE_LIST": "device_lists",
+    "THREAD_SUBSCRIPTIONS": "thread_subscriptions",
+    "STICKY_EVENTS": "sticky_events",
+    "UN_PARTIAL_STATED_ROOMS": "un_partial_stated_room",
+    "PROFILE_UPDATES": "profile_updates",
+}
+# Without these something was not played that has to be.
+EXPECTED = {"ROOM", "TYPING", "RECEIPT", "ACCOUNT_DATA", "PUSH_RULES", "TO_DEVICE", "DEVICE_LIST"}
+
+
+async def woken_by_synapse(servers: list[Server]) -> dict[str, float]:
+    """How many users Synapse's processes have woken so far, by the name of the stream."""
+    sums: dict[str, float] = {}
+    for server in servers:
+        metrics = Metrics((await server.send("GET", "/_synapse/metrics")).body.decode())
+        for stream, count in metrics.by(WOKEN, "stream").items():
+            name = stream.removeprefix("StreamKeyType.")
+            sums[name] = sums.get(name, 0.0) + count
+    return sums
+
+
+def faults(before: dict[str, float], after: dict[str, float], edge: Metrics) -> list[str]:
+    """The streams that have woken users at Synapse in the meantime, and nobody at the edge."""
+    rose = {stream for stream, count in after.items() if count > before.get(stream, 0.0)}
+    woken = {reason for reason, count in edge.by("dendron_sync_wakes_total", "reason").items() if count > 0}
+    found = [f"Synapse counts no wake by {stream}" for stream in sorted(EXPECTED - rose)]
+    found += [f"Synapse has a stream that is not known here: {stream}" for stream in sorted(rose - STREAMS.keys())]
+    silent = [stream for stream in sorted(rose & STREAMS.keys()) if STREAMS[stream] not in woken]
+    return found + [f"{STREAMS[stream]} has woken users at Synapse, and nobody at the edge" for stream in silent]

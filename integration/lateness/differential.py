@@ -1,0 +1,105 @@
+"""Every source of wakes, fired while a poll waits at Synapse and another one, of the same user, at the edge."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Awaitable, Callable
+
+from http_client import Failure
+from plays import ephemeral, keys, membership, messages, own_data, rooms, sessions
+from scene import Row, Scene
+from stage import Stage
+
+Play = Callable[[Scene], Awaitable[None]]
+
+# How late the edge may be: the median of all rows, and each of them. On a machine that does nothing else each is within
+# the first one, too; on one that builds and tests beside this, Synapse itself is later than that now and then.
+LATE_MEDIAN_SECONDS = 0.3
+LATE_MAX_SECONDS = 1.0
+# Now and then the edge lets a poll through, to renew its answer; and Synapse itself forgets to tell of a device now and
+# then, when others change at the same moment. A play in which that happened is played again.
+PLAYED_AT_MOST = 3
+# As many plays at once as two cores bear with a dozen processes of Synapse's.
+AT_ONCE = 7
+
+PLAYS: dict[str, tuple[Play, list[str]]] = {
+    "messages": (messages.messages, ["alice", "bob"]),
+    "membership": (membership.membership, ["alice", "bob"]),
+    "knocking": (membership.knocking, ["alice", "bob"]),
+    "own-data": (own_data.own_data, ["alice", "bob"]),
+    "typing": (ephemeral.typing, ["alice", "bob"]),
+    "receipts": (ephemeral.receipts, ["alice", "bob"]),
+    "to-device": (keys.to_device, ["alice", "bob"]),
+    "devices": (keys.devices, ["alice", "bob"]),
+    "cross-signing": (keys.cross_signing, ["alice", "bob"]),
+    "key-counts": (keys.key_counts, ["alice", "bob"]),
+    "rooms": (rooms.rooms, ["alice", "bob"]),
+    "threads": (rooms.threads, ["alice", "bob"]),
+    "sessions": (sessions.sessions, ["left", "deleted", "changed", "locked", "deactivated"]),
+}
+WITH_PRESENCE: dict[str, tuple[Play, list[str]]] = {"presence": (ephemeral.presence, ["alice", "bob"])}
+
+
+async def run(stage: Stage, parks: bool, presence: bool, sliding: bool, only: str = "") -> list[Row]:
+    """Plays everything, a few plays at once, and returns all rows."""
+    plays = PLAYS | (WITH_PRESENCE if presence else {})
+    gate = asyncio.Semaphore(AT_ONCE)
+    running = [
+        _play(stage, gate, name, play, people, parks, sliding)
+        for name, (play, people) in plays.items()
+        if only in name
+    ]
+    rows = [row for rows in await asyncio.gather(*running) for row in rows]
+    if not rows:
+        raise Failure(f"no play is named {only}")
+    return rows
+
+
+async def _play(
+    stage: Stage, gate: asyncio.Semaphore, name: str, play: Play, people: list[str], parks: bool, sliding: bool
+) -> list[Row]:
+    rows: list[Row] = []
+    async with gate:
+        for _ in range(PLAYED_AT_MOST):
+            scene = await Scene.open(stage, name, people, parks, sliding)
+            try:
+                await play(scene)
+            except Failure as failure:
+                scene.rows.append(Row(name, "the play itself", "", faults=[str(failure)]))
+            finally:
+                await scene.close()
+            rows += scene.rows
+            if not unproved(rows):
+                break
+    return rows
+
+
+def unproved(rows: list[Row]) -> list[str]:
+    """The sources that must concern somebody, and have never met a poll that the edge held, or told nobody anything."""
+    proved = {(row.scene, row.source) for row in rows if row.items and row.parked}
+    left = [row for row in rows if row.must and (row.scene, row.source) not in proved]
+    return sorted({f"{row.scene}: {row.source} ({row.items} items, {row.how})" for row in left})
+
+
+def report(rows: list[Row]) -> str:
+    """All rows as a table, the latest first."""
+    lines = [f"{'ms later':>9} {'items':>5}  {'poll':<22} {'source':<58} account"]
+    for row in sorted(rows, key=lambda row: -(row.late_seconds or 0.0)):
+        late = "-" if row.late_seconds is None else f"{row.late_seconds * 1000:.0f}"
+        source = f"{row.scene}: {row.source}"
+        lines.append(f"{late:>9} {row.items:>5}  {row.how or '-':<22} {source:<58} {row.account}")
+    return "\n".join(lines)
+
+
+def faults(rows: list[Row]) -> list[str]:
+    """What is not as it must be."""
+    found = [f"{row.scene}: {row.source} ({row.account}): {fault}" for row in rows for fault in row.faults]
+    found += [f"{source}: nothing is proved" for source in unproved(rows)]
+    late = [row.late_seconds for row in rows if row.late_seconds is not None]
+    if late and statistics.median(late) > LATE_MEDIAN_SECONDS:
+        found.append(f"the median is {statistics.median(late):.3f} s, more than {LATE_MEDIAN_SECONDS} s")
+    for row in rows:
+        if row.late_seconds is not None and row.late_seconds > LATE_MAX_SECONDS:
+            found.append(f"{row.scene}: {row.source} ({row.account}) came {row.late_seconds:.3f} s later")
+    return found

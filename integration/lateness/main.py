@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Proves that no message is late that a dendron with parked syncs hands on.
+
+    main.py differential --stack FOLDER --dendron BINARY [--no-park] [--presence] [--sliding] [--only PLAY]
+    main.py faults --stack FOLDER --dendron BINARY [--long] [--only FAULT]
+    main.py soak --stack FOLDER --dendron BINARY [--watchers N] [--replays N] [--seconds S] [--report FILE]
+
+It talks to a running stack (`scripts/stack.py`) and starts an edge of its own beside it. It ends with a line of what
+holds and exit code 0, or tells what does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import completeness
+import differential
+import faults
+import soak
+from edge import Edge
+from http_client import Failure, require
+from proxies import RedisProxy, SlowProxy
+from stage import Stage
+from synapse import Processes
+
+
+def main() -> int:
+    """Reads the arguments, runs one mode, returns the exit code."""
+    arguments = _parser().parse_args()
+    arguments.stack = arguments.stack.resolve()
+    code = 0
+    try:
+        asyncio.run(arguments.run(arguments))
+    except* Failure as failures:
+        for failure in failures.exceptions:
+            print(f"failed: {failure}", file=sys.stderr)
+        code = 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = parser.add_subparsers(required=True)
+
+    mode = _mode(modes, "differential", "every source, directly and through the edge", _differential)
+    mode.add_argument("--no-park", action="store_true", help="the edge forwards all: it is this program that is tested")
+    mode.add_argument("--presence", action="store_true", help="the stack has presence on")
+    mode.add_argument("--sliding", action="store_true", help="simplified sliding sync")
+    mode.add_argument("--only", default="", metavar="PLAY", help="plays whose name has this in it")
+
+    mode = _mode(modes, "faults", "what goes wrong on the way", _faults)
+    mode.add_argument("--long", action="store_true", help="every fault, on every stream")
+    mode.add_argument("--only", default="", metavar="FAULT", help="faults whose name has this in it")
+
+    mode = _mode(modes, "soak", "each answer that is given again is checked", _soak)
+    mode.add_argument("--watchers", type=int, default=60)
+    mode.add_argument("--replays", type=int, default=100_000, help="how many answers are checked")
+    mode.add_argument("--seconds", type=float, default=float("inf"), help="how long it may take")
+    mode.add_argument("--report", type=Path, metavar="FILE")
+    return parser
+
+
+def _mode(modes: Any, name: str, description: str, run: Any) -> argparse.ArgumentParser:
+    mode: argparse.ArgumentParser = modes.add_parser(name, help=description)
+    mode.add_argument("--stack", required=True, type=Path, help="the folder of a running stack")
+    mode.add_argument("--dendron", required=True, type=Path, help="dendron's binary")
+    mode.set_defaults(run=run)
+    return mode
+
+
+@asynccontextmanager
+async def _stage(
+    arguments: argparse.Namespace, sync: dict[str, Any], homeserver: dict[str, Any]
+) -> AsyncIterator[tuple[Stage, Edge]]:
+    """A stack and an edge beside it, until the end of the body."""
+    stack: dict[str, Any] = json.loads((arguments.stack / "stack.json").read_text())
+    edge = Edge(arguments.dendron, arguments.stack / "lateness", stack)
+    edge.configure(sync, homeserver)
+    stage = Stage(stack, edge.url)
+    try:
+        await edge.start()
+        if sync:
+            await edge.until_live()
+        yield stage, edge
+    finally:
+        await stage.close()
+        await edge.close()
+
+
+async def _differential(arguments: argparse.Namespace) -> None:
+    parks = not arguments.no_park
+    async with _stage(arguments, {"park": "on"} if parks else {}, {}) as (stage, edge):
+        began, before = time.monotonic(), await completeness.woken_by_synapse(stage.direct)
+        rows = await differential.run(stage, parks, arguments.presence, arguments.sliding, arguments.only)
+        seconds, after = time.monotonic() - began, await completeness.woken_by_synapse(stage.direct)
+        metrics = await edge.metrics()
+    print(differential.report(rows))
+    _hold(differential.faults(rows))
+    if parks and not arguments.only:
+        _hold(completeness.faults(before, after, metrics))
+    unknown = metrics.sum("dendron_replication_rows_total", stream="unknown")
+    require(unknown == 0, f"{unknown:.0f} rows of unknown streams")
+    print(f"{len(rows)} rows hold, after {seconds:.0f} s")
+
+
+async def _faults(arguments: argparse.Namespace) -> None:
+    stack: dict[str, Any] = json.loads((arguments.stack / "stack.json").read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        redis = RedisProxy(Path(stack["redis"]["socket"]), Path(folder) / "redis.sock")
+        database = SlowProxy(*_database_sockets(stack, Path(folder)))
+        await redis.start()
+        await database.start()
+        homeserver = {
+            "redis": {"enabled": True, "path": str(redis.path)},
+            "database": {"name": "psycopg2", "args": _database_arguments(stack, folder)},
+        }
+        processes = Processes(stack, arguments.stack)
+        try:
+            renew = f"{faults.RENEW_SECONDS:.0f}s"
+            async with _stage(arguments, {"park": "on", "renew_after": renew}, homeserver) as (stage, edge):
+                world = faults.World(stage, edge, redis, database, processes, arguments.long)
+                await faults.run(world, arguments.only)
+        finally:
+            await processes.close()
+            await redis.close()
+            await database.close()
+    print(differential.report(world.rows))
+    _hold([f"{row.scene}: {row.source} ({row.account}): {fault}" for row in world.rows for fault in row.faults])
+    _hold(world.late)
+    judged = [row for row in world.rows if row.items]
+    parked = [row for row in judged if row.parked]
+    require(len(parked) * 5 >= len(judged) * 4 > 0, f"the edge held only {len(parked)} polls of {len(judged)}")
+    print(f"{len(world.rows)} rows hold")
+
+
+def _database_sockets(stack: dict[str, Any], folder: Path) -> tuple[Path, Path]:
+    """PostgreSQL's socket, and the proxy's: the port is a part of the name."""
+    name = f".s.PGSQL.{stack['database']['port']}"
+    return Path(stack["database"]["socket_folder"]) / name, folder / name
+
+
+def _database_arguments(stack: dict[str, Any], folder: str) -> dict[str, Any]:
+    database = stack["database"]
+    return {"host": folder, "port": database["port"], "user": database["user"], "dbname": database["name"]}
+
+
+async def _soak(arguments: argparse.Namespace) -> None:
+    async with _stage(arguments, {"park": "on", "renew_after": f"{soak.RENEW_SECONDS:.0f}s"}, {}) as (stage, edge):
+        tally = await soak.run(stage, arguments.watchers, arguments.replays, arguments.seconds)
+        metrics = await edge.metrics()
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    command = shlex.join(["./dev", "quiet-soak", str(arguments.replays)])
+    text = soak.report(tally, arguments.watchers, metrics, command, date)
+    print(text)
+    if arguments.report:
+        arguments.report.parent.mkdir(parents=True, exist_ok=True)
+        arguments.report.write_text(text)
+    _hold(tally.missed)
+    # Most of the polls of a device at rest must be given again, or nothing was tested.
+    require(tally.replays > tally.answers / 4, f"only {tally.replays} of {tally.answers} answers were given again")
+    print(f"{tally.replays} replays hold")
+
+
+def _hold(faults: list[str]) -> None:
+    if faults:
+        raise Failure("\n".join(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What happens in a room's timeline and state, and many things at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from functools import partial
+
+from http_client import segment
+from scene import Scene
+from stage import Account
+
+# The mixture is the same in every run.
+SEED = 20_261_129
+
+
+async def messages(scene: Scene) -> None:
+    """A conversation of two, watched by both."""
+    alice, bob = scene.accounts
+    room = await alice.create_room()
+    await bob.join(room)
+    scene.begin()
+    both = [alice, bob]
+    event = ""
+
+    async def say() -> None:
+        nonlocal event
+        event = await alice.say(room, "hello")
+
+    await scene.row("a message", say, both)
+    relation = {"rel_type": "m.replace", "event_id": event}
+    edit = {"msgtype": "m.text", "body": "* hi", "m.new_content": {"body": "hi"}, "m.relates_to": relation}
+    await scene.row("an edit", lambda: alice.send(room, edit), both)
+    reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": "+"}}
+    await scene.row("a reaction", lambda: bob.send(room, reaction, "m.reaction"), both)
+    threaded = {"msgtype": "m.text", "body": "aside", "m.relates_to": {"rel_type": "m.thread", "event_id": event}}
+    await scene.row("a message in a thread", lambda: bob.send(room, threaded), both)
+    redact = f"redact/{segment(event)}/{alice.transaction()}"
+    await scene.row("a redaction", lambda: alice.in_room("PUT", room, redact), both)
+    sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "s"}
+    await scene.row("an encrypted message", lambda: alice.send(room, sealed, "m.room.encrypted"), both)
+    await _state(scene, alice, room, both)
+    await scene.row("ten messages", lambda: _ten(alice, room), both)
+    await scene.row("many things at once", lambda: _mixture(alice, bob, room), both)
+
+
+async def _state(scene: Scene, alice: Account, room: str, both: list[Account]) -> None:
+    states = {
+        "m.room.topic": {"topic": "talk"},
+        "m.room.name": {"name": "a room"},
+        "m.room.pinned_events": {"pinned": []},
+        "m.room.history_visibility": {"history_visibility": "joined"},
+        "org.example.state": {"a": 1},
+    }
+    for kind, content in states.items():
+        await scene.row(f"state {kind}", partial(alice.set_state, room, kind, content), both)
+
+
+async def _ten(alice: Account, room: str) -> None:
+    for number in range(10):
+        await alice.say(room, f"number {number}")
+
+
+async def _mixture(alice: Account, bob: Account, room: str) -> None:
+    """Different sources at once, so that what wakes a poll and what it finds come from different writers."""
+    event = await alice.say(room, "mixed")
+    deeds = [
+        lambda: alice.say(room, "one"),
+        lambda: bob.say(room, "two"),
+        lambda: alice.send_to_device(bob.id, {"number": "mixed"}),
+        lambda: bob.in_room("POST", room, f"receipt/m.read/{segment(event)}"),
+        lambda: bob.do("PUT", bob.own("account_data/org.example.mixed"), {"a": 1}),
+        lambda: bob.do("PUT", bob.own(f"rooms/{segment(room)}/tags/u.mixed"), {"order": 0.5}),
+        lambda: alice.set_state(room, "m.room.topic", {"topic": "mixed"}),
+    ]
+    order = random.Random(SEED)
+    order.shuffle(deeds)
+    await asyncio.gather(*(deed() for deed in deeds))

@@ -407,8 +407,8 @@ fn what_has_happened_in_a_room_is_news_to_whoever_turns_out_to_be_in_it() {
         Step::Answer(true),
         Step::Poll(1),
         Step::Commit(Written::Message(0), 1),
-        Step::Park(1),
         Step::Tell(1),
+        Step::Park(1),
         Step::Tell(0),
     ];
     for steps in [&rewritten[..], &joined[..]] {

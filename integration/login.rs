@@ -182,7 +182,7 @@ fn status(answer: &Answer) -> u16 {
 }
 
 /// Where a stack's Synapse listens, `HOST:PORT`.
-fn synapse_address(stack: &Stack) -> String {
+pub fn synapse_address(stack: &Stack) -> String {
     let address = stack.facts["synapse"]["processes"][0]["address"].as_str().unwrap_or_default();
     address.trim_start_matches("http://").to_owned()
 }

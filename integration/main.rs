@@ -64,6 +64,10 @@ mod timeouts;
 
 // What Synapse tells its workers over Redis.
 mod replication;
+// Quiet syncs, parked at the edge.
+mod quiet;
+// Who is behind a token.
+mod tokens;
 
 // Synapse's processes under dendron's care.
 mod supervision;
@@ -130,6 +134,8 @@ fn tests() -> Vec<Test> {
         stop::TESTS,
         timeouts::TESTS,
         replication::TESTS,
+        quiet::TESTS,
+        tokens::TESTS,
         supervision::TESTS,
         faults::TESTS,
         soak::TESTS,

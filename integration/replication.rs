@@ -3,7 +3,7 @@
 
 mod faults;
 mod followed;
-mod proxy;
+pub mod proxy;
 mod redis_server;
 mod wakes;
 

@@ -121,7 +121,7 @@ fn every_class_by_the_right_process(stacks: &Stacks) -> Result<(), Failed> {
 }
 
 /// The processes whose log shows the mark of a finished request.
-fn served_by(stack: &Stack, mark: &str) -> Result<BTreeSet<String>, Failed> {
+pub fn served_by(stack: &Stack, mark: &str) -> Result<BTreeSet<String>, Failed> {
     eventually(SOON, || {
         let mut found = BTreeSet::new();
         for process in stack.synapse_processes() {

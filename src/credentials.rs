@@ -27,6 +27,21 @@ impl<'request> AccessToken<'request> {
         query_value(query?, "access_token").map(AccessToken)
     }
 
+    /// A token that was found where Synapse looks for it.
+    pub fn new(token: Cow<'request, str>) -> Self {
+        AccessToken(token)
+    }
+
+    /// The token itself, for whoever asks Synapse about it. Nothing that is written anywhere may be made of it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the token itself tells whose it is.
+    pub fn names_user(&self) -> bool {
+        self.encoded_user().is_some()
+    }
+
     /// What requests of one user have in common: the user in the token where the token names it, else the token.
     pub fn user_key(&self) -> &[u8] {
         self.encoded_user().unwrap_or(&self.0).as_bytes()

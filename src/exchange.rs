@@ -120,6 +120,8 @@ pub struct Exchange {
     pub pool: Option<Arc<str>>,
     /// The process that it was sent to.
     pub backend: Option<Arc<str>>,
+    /// How long it was parked, if it was.
+    pub parked: Option<Duration>,
     /// From the start until a process was chosen.
     pub waited: Option<Duration>,
     /// From the start until a connection to the process stood.
@@ -152,6 +154,7 @@ impl Exchange {
             client,
             pool: None,
             backend: None,
+            parked: None,
             waited: None,
             connected: None,
             first_byte: None,

@@ -79,7 +79,8 @@ pub fn request(question: &Question, endpoints: &Endpoints, routes: &Routes, pool
     }
     let Some(pool) = pools.at(route.pool) else { return aligned(&rows) };
     rows.push(["pool".to_owned(), format!("{} ({})", pool.name(), why_pool(route, pool))]);
-    let key = key::key_of(route.key, &endpoint, path, query, &headers);
+    // Whose an opaque token is is not known here.
+    let key = key::key_of(route.key, &endpoint, path, query, &headers, |_| None);
     let chosen = pool.choose(key, &Tried::default(), Instant::now());
     let process = match (chosen, key.is_some() || pool.backends().len() == 1) {
         (Some(chosen), true) => format!("{} at {}", chosen.name(), chosen.address()),

@@ -22,6 +22,7 @@
 //! | `request_filter` | [`answer`] | what needs no Synapse is answered here; `None` goes on |
 //! | `upstream_peer` | [`route`], [`upstream`] | class → pool → key → one process |
 //! | `upstream_request_filter` | [`proxy`] | one `X-Forwarded-For`, the request's name |
+//! | `response_filter` | [`token`] | what a passing answer tells of access tokens |
 //! | `fail_to_proxy` | [`reply`] | the one place where a failure becomes a Matrix error |
 //! | `logging` | [`observe`] | one line in the access log, the metrics |
 //!
@@ -30,7 +31,8 @@
 //! *Edge*: dendron. *Endpoint*: one row of the Matrix API. *Class*: endpoints that share a pool, a key and timeouts.
 //! *Pool*: the processes for a class. *Process*, also *backend*: one process of Synapse. *Key*: what requests that
 //! belong together have in common, so that one process's caches serve them. *Patience*: how long Synapse may be silent.
-//! *Subject*: the room, user or media that a path is about. *Exchange*: one request's story.
+//! *Subject*: the room, user or media that a path is about. *Caller*: the user and device behind an access token.
+//! *Exchange*: one request's story.
 //!
 //! # Where to read first
 //!
@@ -52,11 +54,14 @@ pub mod supervise;
 
 pub mod listener;
 
+pub mod quiet;
+
 pub mod answer;
+
+pub mod replication;
 
 pub mod token;
 
-pub mod replication;
 pub mod synapse;
 
 pub mod database;

@@ -7,6 +7,7 @@ use clap::Parser;
 use dendron::args::{Arguments, Command, RoutesArguments};
 use dendron::config::{self, Config, Source};
 use dendron::explain::{self, Question};
+use dendron::quiet::mode::Mode;
 use dendron::route::rules::AUTHENTICATION;
 use dendron::server;
 use dendron::supervise;
@@ -66,12 +67,20 @@ fn summary(config: &Config) -> String {
         Ok(plan) => format!("answered here; device and tokens by {}", plan.writer),
         Err(forwarded) => format!("forwarded, because {forwarded}"),
     };
+    let syncs = match config::sync::sync(config, |name| std::env::var(name).ok()) {
+        Ok(_) => match config.sync.park {
+            Mode::On => "parked while nothing happens".to_owned(),
+            Mode::Shadow => "forwarded, because sync.park is shadow; parking is predicted".to_owned(),
+            Mode::Off => "forwarded, because sync.park is off".to_owned(),
+        },
+        Err(forwarded) => format!("forwarded, because {forwarded}"),
+    };
     let service = match config.pool(AUTHENTICATION) {
         Some(_) => "Login, logout and refresh go to the Matrix Authentication Service (authentication).\n",
         None => "",
     };
     format!(
-        "The configuration for {server} is good.\nPools and their processes: {pools}.\nLogins: {logins}.\n{service}"
+        "The configuration for {server} is good.\nPools and their processes: {pools}.\nLogins: {logins}.\nSyncs: {syncs}.\n{service}"
     )
 }
 

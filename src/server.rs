@@ -4,7 +4,9 @@
 //! - [`Dendron`]: the built parts. Somebody else's Pingora server can take its proxy and its background services.
 //! - [`run`]: dendron as a program: listeners, admin, supervised processes, signals.
 
+mod following;
 mod logins;
+mod quiet;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +46,10 @@ use crate::proxy::{Edge, Parts, RequestIds};
 use crate::route::rules::AUTHENTICATION;
 use crate::route::{NoMainPool, Routes};
 use crate::supervise::{self, Supervisor};
+use crate::token::{Asker, Callers, TokenHasher};
 use crate::upstream::{Address, Limits, Pools, health};
+
+pub use following::{Following, Reader};
 
 /// How often a graceful end is looked at.
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
@@ -69,6 +74,9 @@ pub enum StartError {
     /// The access log cannot be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
+    /// The system has no random numbers to give.
+    #[error("cannot make a key for access tokens: {0}")]
+    Random(#[from] getrandom::Error),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -84,6 +92,8 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Dendron {
     parts: Arc<Parts>,
+    /// `None` where there is no Redis.
+    following: Option<Arc<Following>>,
     /// What the listeners of [`run`] are served on.
     runtimes: Runtimes,
 }
@@ -102,8 +112,16 @@ impl Dendron {
         let access_log = AccessLog::open(&config.log.access, config.log.format, metrics.access_log_dropped.clone());
         let answers = Arc::new(Answers::new(&config.answers, logins::need_well_known(config), &metrics.answers, now));
         let logins = Arc::new(logins::desk(config, &pools, &answers)?);
+        let hasher = Arc::new(TokenHasher::new()?);
+        let callers = Callers::new(Arc::clone(&hasher), &metrics, now);
+        let callers = Arc::new(if quiet::is_possible(config) { callers.for_answers() } else { callers });
+        let following = following::follow(config, hasher, &metrics).map(Arc::new);
+        if let Some(following) = &following {
+            following.read_by(following::tells(Arc::clone(&callers)));
+        }
         // The low bits of the start's nanoseconds tell this run's request ids from another's.
         let run = started.subsec_nanos() ^ std::process::id().rotate_left(16);
+        let quiet = quiet::desk(config, &callers, following.as_deref(), &metrics, run)?;
         let parts = Parts {
             endpoints: endpoints(config),
             routes,
@@ -115,9 +133,11 @@ impl Dendron {
             logins,
             client_times: config.client_times,
             answers,
+            callers,
+            quiet: Arc::new(quiet),
             metrics,
         };
-        Ok(Dendron { parts: Arc::new(parts), runtimes: Runtimes::default() })
+        Ok(Dendron { parts: Arc::new(parts), following, runtimes: Runtimes::default() })
     }
 
     /// The proxy, for listeners that make this offer.
@@ -125,23 +145,40 @@ impl Dendron {
         Edge::new(Arc::clone(&self.parts), offer)
     }
 
-    /// What must run beside the proxy: health checks, the resolution of names, and what renews the learned answers.
+    /// What must run beside the proxy: health checks, the resolution of names, what renews the learned answers, and what
+    /// follows Synapse's replication stream.
     pub fn background_services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
-        let checks = HealthChecks { pools: self.parts.pools.clone() };
-        let mut service = background_service("health checks", checks);
-        service.threads = Some(1);
-        let (answers, pools) = (Arc::clone(&self.parts.answers), self.parts.pools.clone());
-        let keeper = Keeper::new(answers, pools, self.parts.routes.clone());
-        let mut learning = background_service("learned answers", keeper);
-        learning.threads = Some(1);
-        let mut upkeep = background_service("logins", logins::Upkeep { logins: Arc::clone(&self.parts.logins) });
-        upkeep.threads = Some(1);
-        vec![Box::new(service), Box::new(learning), Box::new(upkeep)]
+        let Parts { pools, routes, answers, logins, callers, quiet, .. } = &*self.parts;
+        let keeper = Keeper::new(Arc::clone(answers), pools.clone(), routes.clone());
+        let asker = Asker::new(Arc::clone(callers), pools.clone(), routes.clone());
+        let mut services = vec![
+            on_one_thread("health checks", HealthChecks { pools: pools.clone() }),
+            on_one_thread("learned answers", keeper),
+            on_one_thread("logins", logins::Upkeep { logins: Arc::clone(logins) }),
+            on_one_thread("callers", asker),
+            on_one_thread("quiet syncs", quiet::Upkeep { quiet: Arc::clone(quiet), pools: pools.clone() }),
+        ];
+        let following = self
+            .following
+            .iter()
+            .map(|following| on_one_thread("replication", following::Reading { following: Arc::clone(following) }));
+        services.extend(following);
+        services
     }
 
     /// The processes behind the edge.
     pub fn pools(&self) -> &Pools {
         &self.parts.pools
+    }
+
+    /// The replication stream; `None` where there is no Redis.
+    pub fn following(&self) -> Option<&Following> {
+        self.following.as_deref()
+    }
+
+    /// Who is behind access tokens.
+    pub fn callers(&self) -> &Arc<Callers> {
+        &self.parts.callers
     }
 
     /// What becomes of logins.
@@ -153,6 +190,13 @@ impl Dendron {
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.parts.metrics
     }
+}
+
+/// A background service with a thread of its own.
+fn on_one_thread(name: &str, task: impl BackgroundService + Send + Sync + 'static) -> Box<dyn ServiceWithDependents> {
+    let mut service = background_service(name, task);
+    service.threads = Some(1);
+    Box::new(service)
 }
 
 /// Synapse's own limits, where its configuration is known.
@@ -201,9 +245,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         server.add_boxed_service(service);
     }
     server.add_services(dendron.background_services());
-    let mut reloads = background_service("certificates", Reloads { certificates: certificates.clone() });
-    reloads.threads = Some(1);
-    server.add_service(reloads);
+    server.add_boxed_service(on_one_thread("certificates", Reloads { certificates: certificates.clone() }));
 
     let supervisor = start_supervisor(&config)?;
     server.add_boxed_service(admin_service(&dendron, &config, &certificates, supervisor.clone())?);
@@ -388,6 +430,9 @@ fn admin_service(
         supervisor,
         runtimes: dendron.runtimes.clone(),
         logins: dendron.logins(),
+        callers: Arc::clone(dendron.callers()),
+        quiet: Arc::clone(&dendron.parts.quiet),
+        replication: dendron.following().map(Following::state),
         certificates: certificates.clone(),
         server_name: config.homeserver.as_ref().map(|homeserver| homeserver.server_name.clone()),
         started: SystemTime::now(),

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dendron::replication::change::{Concerns, TokenHash};
+use dendron::replication::change::Concerns;
 use dendron::replication::command::{Command, parse};
 use dendron::replication::sequencer::Sequencer;
+use dendron::token::TokenHasher;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let mut sequencer = Sequencer::new(Arc::new(|_| TokenHash([0; 32])));
+    let mut sequencer = Sequencer::new(Arc::new(TokenHasher::with_key([0; 32])));
     let mut changes = Vec::new();
     for line in text.lines() {
         changes.clear();

@@ -71,6 +71,11 @@ impl Edge {
         Ok(Edge { address, admin, folder, process })
     }
 
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// A client of its admin listener.
     pub fn admin(&self) -> &Client {
         &self.admin

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dendron::observe::Metrics;
-use dendron::replication::change::TokenHash;
 use dendron::replication::follower::{Feed, Follower};
 use dendron::replication::liveness::Times;
 use dendron::replication::settings::Settings;
 use dendron::replication::{Change, Concerns, Doubt, Event, State, Stream};
+use dendron::token::TokenHasher;
 use libtest_mimic::Failed;
 use tokio::runtime::Runtime;
 
@@ -33,13 +33,9 @@ pub struct Followed {
     _runtime: Runtime,
 }
 
-/// What access tokens are known by in tests.
-pub fn hash(token: &str) -> TokenHash {
-    let mut bytes = [0; 32];
-    let tail = token.as_bytes();
-    let tail = &tail[tail.len().saturating_sub(32)..];
-    bytes[..tail.len()].copy_from_slice(tail);
-    TokenHash(bytes)
+/// What makes hashes of access tokens in tests.
+pub fn hasher() -> TokenHasher {
+    TokenHasher::with_key([0; 32])
 }
 
 /// How the Redis of a stack is reached, and who is expected there.
@@ -60,7 +56,7 @@ impl Followed {
     /// Starts a follower.
     pub fn start(settings: Settings, times: Times) -> Result<Self, Failed> {
         let metrics = Arc::new(Metrics::new(0)?);
-        let (follower, feed) = Follower::new(settings, times, Arc::new(hash), &metrics);
+        let (follower, feed) = Follower::new(settings, times, Arc::new(hasher()), &metrics);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         runtime.spawn(follower.run());
         Ok(Followed { feed, metrics, events: Vec::new(), _runtime: runtime })

@@ -5,7 +5,7 @@ use dendron::replication::change::{Change, Concerns};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use super::followed::{Followed, hash};
+use super::followed::{Followed, hasher};
 use crate::harness::matrix::{PASSWORD, User, encoded, expect_ok};
 use crate::harness::stack::Stack;
 
@@ -224,7 +224,7 @@ fn ends(scene: &mut Scene<'_>) -> Result<(), Failed> {
     let answer = scene.expect(&bob, "POST", "login", login, device_changed("SECOND"))?;
     let second = User { token: answer["access_token"].as_str().unwrap_or_default().to_owned(), ..bob.clone() };
     let ended = |token: &str| {
-        let token = Concerns::TokenEnded(hash(token));
+        let token = Concerns::TokenEnded(hasher().hash(token));
         move |change: &Change| change.concerns == token
     };
     scene.expect(&second, "POST", "logout", json!({}), ended(&second.token))?;

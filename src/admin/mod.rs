@@ -5,11 +5,12 @@
 //!   started is up. Else 503, saying what is missing.
 //! - `GET /metrics`: Prometheus's text format.
 //! - `GET /status`: pools, processes, classes, versions and uptime as JSON.
+//! - `POST /sync/park?mode=on|shadow|off`: switches the parking of quiet syncs until the next start.
 //!
 //! - [`settings`]: `admin:` in dendron.yaml.
 //! - [`status`]: what `/ready` and `/status` say, as values.
 //!
-//! Not here: anything that changes dendron, and any authentication. Who reaches the listener sees it all.
+//! Not here: any authentication. Who reaches the listener sees it all, and can do what stands above.
 
 mod scrape;
 pub mod settings;
@@ -22,12 +23,18 @@ use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
+use tokio::sync::watch;
 
 use crate::answer::login::desk::Desk;
 use crate::listener::{Certificates, Runtimes};
 use crate::observe::Metrics;
+use crate::query::query_value;
+use crate::quiet::desk::Desk as Quiet;
+use crate::quiet::mode::Mode;
+use crate::replication::State;
 use crate::route::Routes;
 use crate::supervise::Supervisor;
+use crate::token::Callers;
 use crate::upstream::{Address, Pools};
 
 pub use settings::AdminSettings;
@@ -47,6 +54,12 @@ pub struct Admin {
     pub runtimes: Runtimes,
     /// What becomes of logins.
     pub logins: Arc<Desk>,
+    /// Who is behind access tokens.
+    pub callers: Arc<Callers>,
+    /// What becomes of quiet syncs.
+    pub quiet: Arc<Quiet>,
+    /// How following Synapse's replication stream is doing; `None` where there is no Redis.
+    pub replication: Option<watch::Receiver<State>>,
     /// The certificates of the listeners that have any.
     pub certificates: Vec<(Address, Arc<Certificates>)>,
     /// The server's name, if Synapse's configuration was read.
@@ -60,8 +73,25 @@ impl Admin {
         Status::new(self, now, Instant::now())
     }
 
-    fn answer(&self, method: &Method, path: &str, now: SystemTime) -> (StatusCode, &'static str, Vec<u8>) {
+    /// Switches the parking of quiet syncs.
+    fn switch(&self, query: &str) -> (StatusCode, String) {
+        let mode = query_value(query, "mode").and_then(|mode| Mode::of_name(&mode));
+        match (self.quiet.parking(), mode) {
+            (_, None) => (StatusCode::BAD_REQUEST, "expected ?mode=on, shadow or off\n".to_owned()),
+            (None, _) => (StatusCode::CONFLICT, "syncs cannot be parked here; /status says why\n".to_owned()),
+            (Some(parking), Some(mode)) => {
+                parking.switch_to(mode);
+                (StatusCode::OK, format!("{}\n", parking.switch().mode().name()))
+            }
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str, query: &str, now: SystemTime) -> (StatusCode, &'static str, Vec<u8>) {
         const TEXT: &str = "text/plain; charset=utf-8";
+        if method == Method::POST && path == "/sync/park" {
+            let (status, text) = self.switch(query);
+            return (status, TEXT, text.into_bytes());
+        }
         if method != Method::GET && method != Method::HEAD {
             return (StatusCode::METHOD_NOT_ALLOWED, TEXT, b"only GET is served here\n".to_vec());
         }
@@ -91,7 +121,8 @@ impl Admin {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
-        let (status, kind, body) = self.answer(&head.method, head.uri.path(), SystemTime::now());
+        let (status, kind, body) =
+            self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default(), SystemTime::now());
         let sent = if head.method == Method::HEAD { Vec::new() } else { body.clone() };
         let mut response = Response::new(sent);
         *response.status_mut() = status;

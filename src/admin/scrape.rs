@@ -1,8 +1,13 @@
 //! Brings the metrics up to date that are read, not counted: health, requests in flight, restarts, descriptors, memory.
 
+use prometheus::IntCounterVec;
 use rustix::process::{Resource, getrlimit};
 
 use super::Admin;
+use crate::quiet::State;
+use crate::quiet::gaps::Detector;
+use crate::quiet::mode::Mode;
+use crate::quiet::trust::Distrust;
 use crate::supervise::ProcessState;
 
 /// Sets every metric of [`crate::observe::metrics::AtScrape`].
@@ -43,7 +48,9 @@ pub(super) fn refresh(admin: &Admin) {
     metrics.upstream_connections_limit.set(as_i64(connections.limit()));
     metrics.upstream_connections_queued.set(as_i64(connections.queued()));
     metrics.tasks.set(as_i64(admin.runtimes.tasks()));
+    metrics.tokens.set(as_i64(admin.callers.known()));
     refresh_logins(admin);
+    refresh_syncs(admin);
     metrics.descriptors.set(open_descriptors().unwrap_or(-1));
     metrics.descriptors_limit.set(descriptors_limit());
     metrics.memory.set(resident_bytes().unwrap_or(-1));
@@ -68,6 +75,42 @@ fn refresh_logins(admin: &Admin) {
         let counter = metrics.login_checks.with_label_values(&[outcome]);
         counter.inc_by(count.saturating_sub(counter.get()));
     }
+}
+
+fn refresh_syncs(admin: &Admin) {
+    let metrics = &admin.metrics.at_scrape;
+    let parking = admin.quiet.parking();
+    let mode = parking.map_or(Mode::Off, |parking| parking.switch().mode());
+    for known in Mode::ALL {
+        metrics.sync_mode.with_label_values(&[known.name()]).set((known == mode).into());
+    }
+    let Some(parking) = parking else { return };
+    let state = parking.gate().state();
+    for known in State::ALL {
+        metrics.sync_state.with_label_values(&[known.name()]).set((known == state).into());
+    }
+    let (sizes, counts) = (parking.gate().sizes(), parking.gate().counts());
+    metrics.sync_parked.set(as_i64(sizes.parked));
+    metrics.sync_devices.set(as_i64(parking.online().devices()));
+    metrics.sync_kept.set(as_i64(sizes.kept));
+    metrics.sync_kept_bytes.set(as_i64(sizes.kept_bytes));
+    metrics.sync_users.set(as_i64(sizes.users));
+    let distrusted = Distrust::ALL.iter().map(|distrust| distrust.name()).zip(counts.distrusted);
+    for (what, count) in [("learned", counts.learned), ("expired", counts.expired)].into_iter().chain(distrusted) {
+        raise(&metrics.sync_answers, what, count);
+    }
+    for (detector, count) in Detector::ALL.iter().zip(counts.gaps) {
+        raise(&metrics.sync_gaps, detector.name(), count);
+    }
+    for (what, count) in [("seen", counts.missed), ("confirmed", counts.confirmed_misses)] {
+        raise(&metrics.sync_misses, what, count);
+    }
+}
+
+/// Brings a counter to where it is counted elsewhere.
+fn raise(counters: &IntCounterVec, label: &str, count: u64) {
+    let counter = counters.with_label_values(&[label]);
+    counter.inc_by(count.saturating_sub(counter.get()));
 }
 
 /// The most descriptors that may be open now.

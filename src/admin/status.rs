@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Admin;
 use super::scrape::descriptors_limit;
 use crate::answer::login::desk::DeskStatus;
+use crate::quiet::desk::DeskStatus as QuietStatus;
 use crate::route::ClassRoute;
 use crate::route::rules::MAIN;
 use crate::supervise::{ProcessState, ProcessStatus, Supervisor};
@@ -39,6 +40,11 @@ pub struct Status {
     pub supervised: Vec<SupervisedStatus>,
     /// What becomes of logins.
     pub logins: DeskStatus,
+    /// What becomes of quiet syncs.
+    pub syncs: QuietStatus,
+    /// How following Synapse's replication stream is doing, in a word of [`State::NAMES`](crate::replication::State);
+    /// `None` where there is no Redis to follow it by.
+    pub replication: Option<&'static str>,
 }
 
 /// One pool.
@@ -117,6 +123,8 @@ impl Status {
             connections_limit: admin.metrics.connections_limit.get(),
             classes: admin.routes.all().iter().map(|route| ClassStatus::of(route, &admin.pools)).collect(),
             logins: admin.logins.status(),
+            syncs: admin.quiet.status(),
+            replication: admin.replication.as_ref().map(|state| state.borrow().name()),
             supervised: supervised.iter().map(SupervisedStatus::of).collect(),
             pools,
         }

@@ -47,7 +47,7 @@ impl Asked<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use http::HeaderMap;
     use http::header::HeaderName;
 

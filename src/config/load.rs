@@ -13,7 +13,7 @@ use super::problem::{Place, Places, Problems, Severity};
 use super::settings::Settings;
 use super::synapse_file::{self, Merged};
 use super::worker::worker;
-use super::{Config, Source, authentication, derive, descriptors, files, login, pools, read, supervise, times};
+use super::{Config, Source, authentication, derive, descriptors, files, login, pools, read, supervise, sync, times};
 use crate::endpoint::Class;
 use crate::listener::{Listener, ListenerSettings};
 use crate::observe::access_log::Target;
@@ -141,6 +141,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
         answers: settings.answers.clone(),
         log: settings.log.clone(),
         login: settings.login.clone(),
+        sync: settings.sync.clone(),
         threads: settings.threads.map(|threads| threads.0),
         shutdown_grace: settings.shutdown.grace,
         supervise,
@@ -160,6 +161,7 @@ fn assemble(settings: Settings, origin: &Origin<'_>, problems: &mut Problems) ->
     check::check(&config, &settings, &sources, problems);
     authentication::check(&config, &settings, origin.places, homeserver_places, problems);
     login::check(&config, origin.places, problems);
+    sync::check(&config, origin.places, problems);
     times::check(&config, origin.places, problems);
     files::check(&settings, origin.places, problems);
     descriptors::check(&config, origin.places, problems);

@@ -80,7 +80,7 @@ pub fn login(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Resu
 }
 
 /// How the database is reached by this role, by default as Synapse reaches it.
-fn read_as(
+pub(super) fn read_as(
     role: Option<&DatabaseRole>,
     mut arguments: database::Arguments,
     variable: impl Fn(&str) -> Option<String>,

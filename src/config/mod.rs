@@ -12,6 +12,7 @@
 //!   [`homeserver`].
 //! - `role`, `derive`, `pools`: facts → pools; then dendron.yaml's own.
 //! - [`login`]: whether logins are answered, and with what.
+//! - [`sync`]: whether quiet syncs are parked, and with what.
 //! - `authentication`: the Matrix Authentication Service, where that has taken logins over.
 //! - `supervise`: names of processes → the commands that the supervisor runs.
 //! - `check`, `times`, `unit`, `files`, `descriptors`: what does not fit together, times that would cut what is promised
@@ -44,6 +45,7 @@ mod secret;
 pub mod settings;
 mod supervise;
 mod synapse_file;
+pub mod sync;
 mod times;
 mod unit;
 mod units;
@@ -71,6 +73,7 @@ use crate::answer::login::settings::LoginSettings;
 use crate::endpoint::Class;
 use crate::listener::{ClientTimes, Needs};
 use crate::observe::LogSettings;
+use crate::quiet::settings::SyncSettings;
 use crate::supervise::Plan;
 use crate::upstream::{ConnectionTimes, Limits, PoolSettings};
 
@@ -117,6 +120,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How logins are answered.
     pub login: LoginSettings,
+    /// How quiet syncs are parked.
+    pub sync: SyncSettings,
     /// How many threads serve requests; `None` is one for each CPU core.
     pub threads: Option<usize>,
     /// How long requests that are under way may take to end when dendron stops.

@@ -19,6 +19,7 @@ use crate::answer::login::settings::LoginSettings;
 use crate::duration;
 use crate::listener::{ClientTimes, ConnectionSettings, ListenerSettings};
 use crate::observe::LogSettings;
+use crate::quiet::settings::SyncSettings;
 use crate::supervise;
 use crate::upstream::{Address, ConnectionTimes, Limits};
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// How logins with a password are answered.
     pub login: LoginSettings,
+    /// How quiet syncs are parked.
+    pub sync: SyncSettings,
     /// How many threads serve requests; one for each CPU core if not given.
     pub threads: Option<Threads>,
     /// How dendron stops.

@@ -13,8 +13,11 @@ pub const OLDEST_VERSION: i32 = 84;
 /// The newest schema that is known: Synapse 1.163.
 pub const NEWEST_VERSION: i32 = 94;
 
-/// The columns that are read, with their types.
-const COLUMNS: [(&str, &str, &str); 10] = [
+/// Columns: table, name, type. Those of a table stand together.
+pub(super) type Columns = &'static [(&'static str, &'static str, &'static str)];
+
+/// The columns that logins read, with their types.
+const COLUMNS: Columns = &[
     ("users", "name", "text"),
     ("users", "password_hash", "text"),
     ("users", "deactivated", "int2"),
@@ -82,7 +85,16 @@ pub(super) async fn probe(client: &Client) -> Result<Result<i32, SchemaError>, t
     if is_standby {
         return Ok(Err(SchemaError::Standby));
     }
-    let mut tables: Vec<&str> = COLUMNS.iter().map(|(table, ..)| *table).collect();
+    if let Err(error) = check(client, COLUMNS).await? {
+        return Ok(Err(error));
+    }
+    let row = client.query_typed_one(VERSIONS, &[]).await?;
+    Ok(check_versions(row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Whether these columns are there and may be read.
+pub(super) async fn check(client: &Client, wanted: Columns) -> Result<Result<(), SchemaError>, tokio_postgres::Error> {
+    let mut tables: Vec<&str> = wanted.iter().map(|(table, ..)| *table).collect();
     tables.dedup();
     for table in tables {
         let rows = client.query_typed(FIND_COLUMNS, &[(&table, Type::TEXT)]).await?;
@@ -90,16 +102,15 @@ pub(super) async fn probe(client: &Client) -> Result<Result<i32, SchemaError>, t
         for row in rows {
             columns.push(Column { name: row.try_get(0)?, kind: row.try_get(1)?, is_allowed: row.try_get(2)? });
         }
-        if let Err(error) = check_columns(table, &columns) {
+        if let Err(error) = check_columns(wanted, table, &columns) {
             return Ok(Err(error));
         }
     }
-    let row = client.query_typed_one(VERSIONS, &[]).await?;
-    Ok(check_versions(row.try_get(0)?, row.try_get(1)?))
+    Ok(Ok(()))
 }
 
-fn check_columns(table: &str, columns: &[Column]) -> Result<(), SchemaError> {
-    for (_, name, kind) in COLUMNS.iter().filter(|(known, ..)| *known == table) {
+fn check_columns(wanted: Columns, table: &str, columns: &[Column]) -> Result<(), SchemaError> {
+    for (_, name, kind) in wanted.iter().filter(|(known, ..)| *known == table) {
         let column = format!("{table}.{name}");
         match columns.iter().find(|column| column.name == *name) {
             None => return Err(SchemaError::Missing(column)),
@@ -147,16 +158,16 @@ mod tests {
             let column = |name: &str| Column { name: name.to_owned(), kind: "text".to_owned(), is_allowed: true };
             ["user_id", "medium", "address", "added_at"].map(column).into()
         };
-        assert_eq!(check_columns("user_threepids", &good()), Ok(()));
+        assert_eq!(check_columns(COLUMNS, "user_threepids", &good()), Ok(()));
         let column = || "user_threepids.medium".to_owned();
         let mut columns = good();
         columns[1].is_allowed = false;
-        assert_eq!(check_columns("user_threepids", &columns), Err(SchemaError::NotAllowed(column())));
+        assert_eq!(check_columns(COLUMNS, "user_threepids", &columns), Err(SchemaError::NotAllowed(column())));
         columns[1].kind = "bytea".to_owned();
         let expected = SchemaError::Type { column: column(), found: "bytea".to_owned() };
-        assert_eq!(check_columns("user_threepids", &columns), Err(expected));
+        assert_eq!(check_columns(COLUMNS, "user_threepids", &columns), Err(expected));
         columns.remove(1);
-        assert_eq!(check_columns("user_threepids", &columns), Err(SchemaError::Missing(column())));
-        assert_eq!(check_columns("users", &[]), Err(SchemaError::Missing("users.name".to_owned())));
+        assert_eq!(check_columns(COLUMNS, "user_threepids", &columns), Err(SchemaError::Missing(column())));
+        assert_eq!(check_columns(COLUMNS, "users", &[]), Err(SchemaError::Missing("users.name".to_owned())));
     }
 }

@@ -65,6 +65,8 @@ struct Line<'exchange> {
     answered_by: &'exchange str,
     ended: &'exchange str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    parked_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     declined: Option<&'exchange str>,
 }
 
@@ -137,6 +139,7 @@ impl<'exchange> Line<'exchange> {
             retries: exchange.retries,
             answered_by: exchange.answered_by.name(),
             ended: exchange.ended.name(),
+            parked_ms: exchange.parked.map(milliseconds),
             declined: exchange.declined,
         }
     }
@@ -151,8 +154,9 @@ impl<'exchange> Line<'exchange> {
         let dash = |text: Option<&'exchange str>| text.unwrap_or("-");
         let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1}"));
         let declined = self.declined.map(|reason| format!(" declined={reason}")).unwrap_or_default();
+        let parked = self.parked_ms.map(|parked| format!(" parked={parked:.1}")).unwrap_or_default();
         let line = format!(
-            "{} {} {} {} {} {} class={} pool={} process={} in={} out={} waited={} connected={} first_byte={} total={:.1} retries={} by={} ended={}{declined}\n",
+            "{} {} {} {} {} {} class={} pool={} process={} in={} out={} waited={} connected={} first_byte={} total={:.1} retries={} by={} ended={}{parked}{declined}\n",
             self.time,
             self.request_id,
             self.client.as_deref().unwrap_or("-"),

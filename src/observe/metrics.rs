@@ -58,6 +58,10 @@ pub struct Metrics {
     pub logins_forwarded: IntCounterVec,
     /// What is counted of Synapse's replication stream.
     pub replication: Replication,
+    /// Who is behind access tokens.
+    pub tokens: Tokens,
+    /// What becomes of syncs.
+    pub syncs: Syncs,
     /// What is read at the time of a scrape.
     pub at_scrape: AtScrape,
 }
@@ -73,6 +77,28 @@ pub struct Replication {
     pub doubts: IntCounterVec,
     /// From a transaction until its row was read.
     pub lag: Histogram,
+}
+
+/// The metrics of who is behind access tokens.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Questions to Synapse, by outcome.
+    pub questions: IntCounterVec,
+    /// How often something was forgotten, by what it was.
+    pub forgotten: IntCounterVec,
+}
+
+/// The metrics of quiet syncs.
+#[derive(Clone)]
+pub struct Syncs {
+    /// Syncs, by what became of them and why.
+    pub outcomes: IntCounterVec,
+    /// How long they were parked.
+    pub park_seconds: Histogram,
+    /// Wakes, by reason and by what came of them.
+    pub wakes: IntCounterVec,
+    /// What would have become of syncs, by outcome.
+    pub predictions: IntCounterVec,
 }
 
 /// The metrics that the admin listener sets from what it finds at the time of a scrape.
@@ -103,6 +129,28 @@ pub struct AtScrape {
     pub descriptors_limit: IntGauge,
     /// Resident memory, in bytes.
     pub memory: IntGauge,
+    /// Access tokens whose caller is known.
+    pub tokens: IntGauge,
+    /// Syncs that are parked.
+    pub sync_parked: IntGauge,
+    /// The state of the gate, by name.
+    pub sync_state: IntGaugeVec,
+    /// What is done with quiet syncs, by name.
+    pub sync_mode: IntGaugeVec,
+    /// Devices that Synapse is told of.
+    pub sync_devices: IntGauge,
+    /// Answers that are kept.
+    pub sync_kept: IntGauge,
+    /// Their bytes.
+    pub sync_kept_bytes: IntGauge,
+    /// Users whose rooms are known.
+    pub sync_users: IntGauge,
+    /// Empty answers, by what became of them.
+    pub sync_answers: IntCounterVec,
+    /// Gaps, by detector.
+    pub sync_gaps: IntCounterVec,
+    /// Misses, seen and confirmed.
+    pub sync_misses: IntCounterVec,
     /// Passwords that wait to be checked.
     pub login_queue: IntGauge,
     /// Passwords by what became of them.
@@ -164,35 +212,17 @@ impl Metrics {
                 doubts: makes.counters(table::REPLICATION_DOUBTS)?,
                 lag: makes.histogram(table::REPLICATION_LAG, &BUCKETS)?.with_label_values::<&str>(&[]),
             },
-            at_scrape: AtScrape {
-                in_flight: makes.gauges(table::IN_FLIGHT)?,
-                queued: makes.gauges(table::QUEUED)?,
-                class_queued: makes.gauges(table::CLASS_QUEUED)?,
-                healthy: makes.gauges(table::HEALTHY)?,
-                process_requests: makes.counters(table::PROCESS_REQUESTS)?,
-                ejections: makes.counters(table::EJECTIONS)?,
-                upstream_connections: makes.gauges(table::UPSTREAM_CONNECTIONS)?.with_label_values::<&str>(&[]),
-                upstream_connections_limit: makes
-                    .gauges(table::UPSTREAM_CONNECTIONS_LIMIT)?
-                    .with_label_values::<&str>(&[]),
-                upstream_connections_queued: makes
-                    .gauges(table::UPSTREAM_CONNECTIONS_QUEUED)?
-                    .with_label_values::<&str>(&[]),
-                tasks: makes.gauges(table::TASKS)?.with_label_values::<&str>(&[]),
-                descriptors: makes.gauges(table::DESCRIPTORS)?.with_label_values::<&str>(&[]),
-                descriptors_limit: makes.gauges(table::DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
-                memory: makes.gauges(table::MEMORY)?.with_label_values::<&str>(&[]),
-                login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
-                login_checks: makes.counters(table::LOGIN_CHECKS)?,
-                login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,
-                login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
-                login_database: makes.gauges(table::LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
-                login_limits_shared: makes.gauges(table::LOGIN_LIMITS_SHARED)?.with_label_values::<&str>(&[]),
-                login_limits_alone: makes.counters(table::LOGIN_LIMITS_ALONE)?.with_label_values::<&str>(&[]),
-                certificate_expiry: makes.gauges(table::CERTIFICATE)?,
-                supervised: makes.gauges(table::SUPERVISED)?,
-                restarts: makes.counters(table::RESTARTS)?,
+            tokens: Tokens {
+                questions: makes.counters(table::TOKEN_QUESTIONS)?,
+                forgotten: makes.counters(table::TOKENS_FORGOTTEN)?,
             },
+            syncs: Syncs {
+                outcomes: makes.counters(table::SYNC_OUTCOMES)?,
+                park_seconds: makes.histogram(table::SYNC_PARK_SECONDS, &POLL_BUCKETS)?.with_label_values::<&str>(&[]),
+                wakes: makes.counters(table::SYNC_WAKES)?,
+                predictions: makes.counters(table::SYNC_PREDICTIONS)?,
+            },
+            at_scrape: AtScrape::new(&makes)?,
             registry,
         })
     }
@@ -236,6 +266,56 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl Syncs {
+    /// Counts a sync by what became of it, and why.
+    pub fn outcome(&self, outcome: &str, reason: &str) {
+        self.outcomes.with_label_values(&[outcome, reason]).inc();
+    }
+}
+
+impl AtScrape {
+    fn new(makes: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(AtScrape {
+            in_flight: makes.gauges(table::IN_FLIGHT)?,
+            queued: makes.gauges(table::QUEUED)?,
+            class_queued: makes.gauges(table::CLASS_QUEUED)?,
+            healthy: makes.gauges(table::HEALTHY)?,
+            process_requests: makes.counters(table::PROCESS_REQUESTS)?,
+            ejections: makes.counters(table::EJECTIONS)?,
+            upstream_connections: makes.gauges(table::UPSTREAM_CONNECTIONS)?.with_label_values::<&str>(&[]),
+            upstream_connections_limit: makes.gauges(table::UPSTREAM_CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),
+            upstream_connections_queued: makes
+                .gauges(table::UPSTREAM_CONNECTIONS_QUEUED)?
+                .with_label_values::<&str>(&[]),
+            tasks: makes.gauges(table::TASKS)?.with_label_values::<&str>(&[]),
+            descriptors: makes.gauges(table::DESCRIPTORS)?.with_label_values::<&str>(&[]),
+            descriptors_limit: makes.gauges(table::DESCRIPTORS_LIMIT)?.with_label_values::<&str>(&[]),
+            memory: makes.gauges(table::MEMORY)?.with_label_values::<&str>(&[]),
+            tokens: makes.gauges(table::TOKENS)?.with_label_values::<&str>(&[]),
+            sync_parked: makes.gauges(table::SYNC_PARKED)?.with_label_values::<&str>(&[]),
+            sync_state: makes.gauges(table::SYNC_STATE)?,
+            sync_mode: makes.gauges(table::SYNC_MODE)?,
+            sync_devices: makes.gauges(table::SYNC_DEVICES)?.with_label_values::<&str>(&[]),
+            sync_kept: makes.gauges(table::SYNC_KEPT)?.with_label_values::<&str>(&[]),
+            sync_kept_bytes: makes.gauges(table::SYNC_KEPT_BYTES)?.with_label_values::<&str>(&[]),
+            sync_users: makes.gauges(table::SYNC_USERS)?.with_label_values::<&str>(&[]),
+            sync_answers: makes.counters(table::SYNC_ANSWERS)?,
+            sync_gaps: makes.counters(table::SYNC_GAPS)?,
+            sync_misses: makes.counters(table::SYNC_MISSES)?,
+            login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
+            login_checks: makes.counters(table::LOGIN_CHECKS)?,
+            login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,
+            login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),
+            login_database: makes.gauges(table::LOGIN_DATABASE)?.with_label_values::<&str>(&[]),
+            login_limits_shared: makes.gauges(table::LOGIN_LIMITS_SHARED)?.with_label_values::<&str>(&[]),
+            login_limits_alone: makes.counters(table::LOGIN_LIMITS_ALONE)?.with_label_values::<&str>(&[]),
+            certificate_expiry: makes.gauges(table::CERTIFICATE)?,
+            supervised: makes.gauges(table::SUPERVISED)?,
+            restarts: makes.counters(table::RESTARTS)?,
+        })
     }
 }
 

@@ -154,11 +154,65 @@ pub(super) const REPLICATION_LAG: Row = row(
     "From a transaction of Synapse's until its row was read, as far as rows tell it.",
     &[],
 );
+pub(super) const TOKENS: Row = row("dendron_tokens", "Access tokens of which it is known whose they are.", &[]);
+pub(super) const TOKEN_QUESTIONS: Row = row(
+    "dendron_token_questions_total",
+    "Questions to Synapse whose a token is: learned, refused, failed, or dropped because too many wait.",
+    &["outcome"],
+);
+pub(super) const TOKENS_FORGOTTEN: Row = row(
+    "dendron_tokens_forgotten_total",
+    "How often a token, a device's, a user's or every token was no longer believed.",
+    &["what"],
+);
+pub(super) const SYNC_OUTCOMES: Row = row(
+    "dendron_sync_outcomes_total",
+    "Syncs by what became of them and why: replayed, woken, forwarded, or their client went away.",
+    &["outcome", "reason"],
+);
+pub(super) const SYNC_PARKED: Row =
+    row("dendron_sync_parked", "Syncs that are parked; in shadow mode, that would be.", &[]);
+pub(super) const SYNC_PARK_SECONDS: Row = row("dendron_sync_park_seconds", "How long syncs were parked.", &[]);
+pub(super) const SYNC_WAKES: Row = row(
+    "dendron_sync_wakes_total",
+    "Woken syncs that Synapse answered, by what woke them and what came of it: needed, if there was something within half a second.",
+    &["reason", "answer"],
+);
+pub(super) const SYNC_PREDICTIONS: Row = row(
+    "dendron_sync_predictions_total",
+    "In shadow mode: what would have become of parked syncs. A miss would have been late.",
+    &["outcome"],
+);
+pub(super) const SYNC_STATE: Row =
+    row("dendron_sync_state", "1 for the state that the gate of quiet syncs is in, else 0.", &["state"]);
+pub(super) const SYNC_MODE: Row =
+    row("dendron_sync_mode", "1 for what is done with quiet syncs now: on, shadow or off, else 0.", &["mode"]);
+pub(super) const SYNC_DEVICES: Row =
+    row("dendron_sync_presence_devices", "Devices that Synapse is told of because their syncs are parked.", &[]);
+pub(super) const SYNC_KEPT: Row = row("dendron_sync_kept_answers", "Empty answers of Synapse's that are kept.", &[]);
+pub(super) const SYNC_KEPT_BYTES: Row =
+    row("dendron_sync_kept_bytes", "Bytes of the bodies and positions of the answers that are kept.", &[]);
+pub(super) const SYNC_ANSWERS: Row = row(
+    "dendron_sync_answers_total",
+    "Empty answers of Synapse's: learned, expired, or why one was not kept.",
+    &["what"],
+);
+pub(super) const SYNC_GAPS: Row = row(
+    "dendron_sync_gaps_total",
+    "How often the gate of quiet syncs took something for missed, by what noticed it.",
+    &["detector"],
+);
+pub(super) const SYNC_MISSES: Row = row(
+    "dendron_sync_misses_total",
+    "Syncs that told of something although nothing was known to have happened: seen, and confirmed as late.",
+    &["what"],
+);
+pub(super) const SYNC_USERS: Row = row("dendron_sync_users", "Users whose rooms are known because they sync.", &[]);
 pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron started, as a Unix time.", &[]);
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 43] = [
+pub const TABLE: [Row; 60] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -200,6 +254,23 @@ pub const TABLE: [Row; 43] = [
     REPLICATION_ROWS,
     REPLICATION_DOUBTS,
     REPLICATION_LAG,
+    TOKENS,
+    TOKEN_QUESTIONS,
+    TOKENS_FORGOTTEN,
+    SYNC_OUTCOMES,
+    SYNC_PARKED,
+    SYNC_PARK_SECONDS,
+    SYNC_WAKES,
+    SYNC_PREDICTIONS,
+    SYNC_STATE,
+    SYNC_MODE,
+    SYNC_DEVICES,
+    SYNC_KEPT,
+    SYNC_KEPT_BYTES,
+    SYNC_ANSWERS,
+    SYNC_GAPS,
+    SYNC_MISSES,
+    SYNC_USERS,
     START,
     BUILD,
 ];

@@ -13,6 +13,7 @@ use pingora_proxy::Session;
 
 use super::retry::{Broken, Retry};
 use super::{Context, Edge};
+use crate::credentials::AccessToken;
 use crate::reply::Failure;
 use crate::route::{ClassRoute, Key, key, poll_timeout};
 use crate::upstream::{Backend, Fault, Granted, Pool, Tried};
@@ -68,7 +69,8 @@ impl Edge {
         let attempts = &mut context.attempts;
         let exchange = &mut context.exchange;
         if !std::mem::take(&mut attempts.stays) || attempts.place.is_none() {
-            let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers);
+            let of_token = |token: &AccessToken<'_>| self.user_key(token);
+            let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers, of_token);
             let (pool, backend) = self.next(route, key, &attempts.tried).ok_or_else(|| self.nobody(route))?;
             exchange.pool = Some(Arc::clone(pool.name()));
             attempts.place = None;

@@ -2,11 +2,14 @@
 //!
 //! The request target, `Host` and everything else stay as they came: federation signatures cover the target.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
 use crate::exchange::Exchange;
+use crate::query::stands_for;
 
 /// The header that carries a request's name, as `request_id_header` of a Synapse listener can read it.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,6 +45,27 @@ pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypte
     request.insert_header(X_FORWARDED_PROTO, scheme)?;
     request.insert_header(X_REQUEST_ID, exchange.request_id.to_string())?;
     Ok(())
+}
+
+/// A request target with another `timeout`, in whole milliseconds; all else stays byte for byte.
+pub(super) fn with_timeout(target: &[u8], timeout: Duration) -> Vec<u8> {
+    let Some(query) = target.iter().position(|byte| *byte == b'?') else { return target.to_vec() };
+    let (before, query) = target.split_at(query + 1);
+    let mut rewritten = before.to_vec();
+    // A pair begins behind what parts it from the one before.
+    for part in query.split_inclusive(|byte| matches!(byte, b'&' | b';')) {
+        let end = part.len() - usize::from(matches!(part.last(), Some(b'&' | b';')));
+        let (pair, behind) = part.split_at(end);
+        let name = pair.iter().position(|byte| *byte == b'=').map_or(pair, |equals| &pair[..equals]);
+        if name.len() < pair.len() && std::str::from_utf8(name).is_ok_and(|name| stands_for(name, "timeout")) {
+            rewritten.extend_from_slice(name);
+            rewritten.extend_from_slice(format!("={}", timeout.as_millis()).as_bytes());
+        } else {
+            rewritten.extend_from_slice(pair);
+        }
+        rewritten.extend_from_slice(behind);
+    }
+    rewritten
 }
 
 /// Joins the cookies of an HTTP/2 request, which may come in several headers there so that they compress better, and must
@@ -108,6 +132,23 @@ mod tests {
             }
             join_cookies(&mut request).unwrap();
             assert_eq!(request.headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_put_in_the_place_of_another() {
+        let table = [
+            ("/sync?since=s1&timeout=30000", "/sync?since=s1&timeout=1500"),
+            ("/sync?timeout=30000&since=s1", "/sync?timeout=1500&since=s1"),
+            ("/sync?%74imeout=30000;since=s%31&", "/sync?%74imeout=1500;since=s%31&"),
+            ("/sync?timeout&timeout=&xtimeout=1", "/sync?timeout&timeout=1500&xtimeout=1"),
+            ("/sync?filter={\"a\":1}?&timeout=3", "/sync?filter={\"a\":1}?&timeout=1500"),
+            ("/sync?", "/sync?"),
+            ("/sync", "/sync"),
+        ];
+        for (target, expected) in table {
+            let rewritten = with_timeout(target.as_bytes(), Duration::from_millis(1_500));
+            assert_eq!(String::from_utf8(rewritten).unwrap(), expected);
         }
     }
 

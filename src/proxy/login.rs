@@ -4,9 +4,10 @@
 //! larger, or of unknown length, is not read. Not here: what is answered (`answer::login`).
 
 use std::future::Future;
+use std::time::Instant;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use pingora_core::protocols::http::server::Session as Downstream;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -34,7 +35,12 @@ impl Edge {
             Err(reason) => Answer::Forward(reason),
         };
         match answer {
-            Answer::Reply(reply) => Ok(Some(reply)),
+            Answer::Reply(reply) => {
+                if reply.status == StatusCode::OK {
+                    self.parts.callers.given(&reply.body, None, context.exchange.started, Instant::now());
+                }
+                Ok(Some(reply))
+            }
             Answer::Forward(reason) => {
                 self.parts.metrics.logins_forwarded.with_label_values(&[reason.name()]).inc();
                 context.exchange.declined = Some(reason.name());
@@ -70,7 +76,7 @@ fn readable_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Reads the whole body, which Pingora keeps to send it on.
-async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u8>>> {
+pub(super) async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u8>>> {
     session.enable_retry_buffering();
     let mut body = Zeroizing::new(Vec::with_capacity(length));
     while let Some(part) = session.read_request_body().await.map_err(|error| error.into_down())? {
@@ -80,7 +86,7 @@ async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u
 }
 
 /// Waits for the answer, unless the client goes away before it is there.
-async fn beside_client<T>(session: &mut Downstream, answer: impl Future<Output = T>) -> Result<T> {
+pub(super) async fn beside_client<T>(session: &mut Downstream, answer: impl Future<Output = T>) -> Result<T> {
     tokio::select! {
         biased;
         gone = session.read_body_or_idle(true) => match gone {

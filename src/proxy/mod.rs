@@ -4,24 +4,31 @@
 //! - `retry`: whether a request that may have reached Synapse is sent again.
 //! - `forward`: what is changed in a request's head on its way to Synapse.
 //! - `failure`: what a Pingora error means: which reply it becomes, and how the story ended.
+//! - `caller`: what passing answers tell of access tokens.
 //! - `login`: a login's body, and its answer beside its client.
+//! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
+//! - [`held`]: a quiet sync that is considered before its session has begun.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
 //! Not here: any decision about a request. A phase looks at what the modules say and tells Pingora.
 
 mod attempt;
+mod caller;
 mod failure;
 mod forward;
+pub mod held;
 pub(crate) mod linger;
 mod login;
 mod retry;
 mod story;
+mod sync;
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,16 +42,21 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::answer::login::desk::Desk;
 use crate::answer::{self, Answers, Asked, BodyLimits, Headers, Offer};
 use crate::client_address::TrustedProxies;
-use crate::endpoint::Endpoints;
+use crate::endpoint::{Endpoint, Endpoints};
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
 use crate::listener::ClientTimes;
 use crate::observe::{AccessLog, Metrics};
+use crate::quiet::desk::Desk as Quiet;
 use crate::reply::{Failure, Reply};
 use crate::route::Routes;
+use crate::token::Callers;
 use crate::upstream::Pools;
 
 use attempt::Attempts;
+use caller::Passing;
 pub(crate) use failure::ended;
+use held::Mark;
+use sync::Syncing;
 
 /// What every listener's proxy shares. Built once, by `server`.
 pub struct Parts {
@@ -70,6 +82,10 @@ pub struct Parts {
     pub client_times: ClientTimes,
     /// What Synapse says the same to everybody.
     pub answers: Arc<Answers>,
+    /// Who is behind access tokens.
+    pub callers: Arc<Callers>,
+    /// What becomes of quiet syncs.
+    pub quiet: Arc<Quiet>,
 }
 
 /// Gives every request a name.
@@ -105,6 +121,12 @@ pub struct Context {
     attempts: Attempts,
     /// Set where dendron itself knows why a request fails; else the Pingora error tells.
     failure: Option<Failure>,
+    /// What is known of it if it is a sync.
+    sync: Syncing,
+    /// An answer that gives a token, while it passes.
+    passing: Option<Passing>,
+    /// What was found of it before it came here.
+    mark: Option<Box<Mark>>,
 }
 
 impl Edge {
@@ -140,7 +162,12 @@ impl ProxyHttp for Edge {
 
     fn new_ctx(&self) -> Context {
         let exchange = self.parts.unread(Instant::now());
-        Context { exchange, attempts: Attempts::default(), failure: None }
+        let (attempts, sync) = (Attempts::default(), Syncing::default());
+        Context { exchange, attempts, failure: None, sync, passing: None, mark: None }
+    }
+
+    fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, previous: Box<dyn Any + Send + Sync>) {
+        context.mark = previous.downcast().ok();
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -158,7 +185,7 @@ impl ProxyHttp for Edge {
         }
         session.set_read_timeout(Some(times.silence));
         session.set_write_timeout(Some(times.silence));
-        context.exchange.started = Instant::now();
+        context.exchange.started = context.mark.as_ref().map_or_else(Instant::now, |mark| mark.started);
         let head = session.req_header();
         let asked = self.parts.asked(&head.method, head.uri.path(), head.uri.query(), Headers::Map(&head.headers));
         self.parts.describe(&mut context.exchange, peer_address(session), &asked);
@@ -178,17 +205,13 @@ impl ProxyHttp for Edge {
             // It goes on as HTTP/1.1, where a host that nobody knows is an empty one (RFC 9112, 3.2).
             head.insert_header(http::header::HOST, "")?;
         }
-        let head = session.req_header();
-        let asked = Asked {
-            method: &head.method,
-            path: head.uri.path(),
-            query: head.uri.query(),
-            headers: Headers::Map(&head.headers),
-            endpoint: context.exchange.endpoint,
-        };
+        let asked = asked(session.req_header(), context.exchange.endpoint);
         let answered = match self.answer(&asked, Instant::now()) {
             Some(answered) => Some(answered),
-            None => self.login(session, context).await?.map(|reply| (reply, Ended::Complete)),
+            None => match self.login(session, context).await? {
+                Some(reply) => Some((reply, Ended::Complete)),
+                None => self.sync(session, context).await?.map(|reply| (reply, Ended::Complete)),
+            },
         };
         let Some((reply, ended)) = answered else { return Ok(false) };
         context.exchange.ended = ended;
@@ -231,6 +254,7 @@ impl ProxyHttp for Edge {
         if session.is_http2() {
             forward::join_cookies(request)?;
         }
+        Self::shorten(request, context)?;
         forward::rewrite(request, &context.exchange, encrypted, trusted)
     }
 
@@ -252,14 +276,27 @@ impl ProxyHttp for Edge {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
-        _response: &mut ResponseHeader,
+        session: &mut Session,
+        response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
         context.exchange.first_byte = Some(context.exchange.started.elapsed());
         context.exchange.answered_by = AnsweredBy::Synapse;
         context.attempts.answered();
-        Ok(())
+        self.heard(session.req_header(), response, context);
+        self.sync_begins(response, context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        self.overheard(body.as_ref(), end_of_stream, context);
+        self.sync_goes_on(body.as_ref(), end_of_stream, context);
+        Ok(None)
     }
 
     fn fail_to_connect(
@@ -315,6 +352,10 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         context.attempts.end();
+        if error.is_none() {
+            // An answer without a body has no last part of one.
+            self.sync_ends(context);
+        }
         let exchange = &mut context.exchange;
         exchange.status = session.response_written().map_or(0, |response| response.status.as_u16());
         exchange.bytes_in = session.body_bytes_read() as u64;
@@ -326,6 +367,12 @@ impl ProxyHttp for Edge {
         }
         self.parts.record(exchange, session.req_header().method.as_str());
     }
+}
+
+/// The head, as decisions see it.
+fn asked(head: &RequestHeader, endpoint: Endpoint) -> Asked<'_> {
+    let (path, query, headers) = (head.uri.path(), head.uri.query(), Headers::Map(&head.headers));
+    Asked { method: &head.method, path, query, headers, endpoint }
 }
 
 /// Why the request is refused for its head alone.

@@ -3,11 +3,11 @@
 //! "Concerns" is the larger of two sets: whom Synapse wakes for the row, and for whom the next sync could return
 //! something else because of it. To be told of too much costs a computation; of too little, a late message.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::stream::Stream;
+use crate::token::TokenHash;
 
 /// A change of one stream. A batch of rows is several changes of one position, told one after the other.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,13 +98,6 @@ pub struct Device {
     /// The device; `None` for all.
     pub device: Option<Box<str>>,
 }
-
-/// What an access token is known by. Made at once of the token in a row, which is then forgotten.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenHash(pub [u8; 32]);
-
-/// Makes a [`TokenHash`]. Whoever keeps tokens passes it in, so that the hashes are comparable with its own.
-pub type TokenHasher = Arc<dyn Fn(&str) -> TokenHash + Send + Sync>;
 
 /// Why a change is taken to concern everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -203,12 +196,6 @@ impl Doubt {
             Doubt::Gap(Gap::NewWriter) => "gap_new_writer",
             Doubt::Gap(Gap::WriterSilent) => "gap_writer_silent",
         }
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("TokenHash(…)")
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::change::{Change, Doubt, TokenHasher};
+use super::change::{Change, Doubt};
 use super::command::{Command, REPLICATE};
 use super::connection::{Publisher, Subscriber, client};
 use super::counts::Counts;
@@ -21,6 +22,7 @@ use super::session::{End, Session};
 use super::settings::Settings;
 use super::stream::Stream;
 use crate::observe::metrics::Metrics;
+use crate::token::TokenHasher;
 
 /// How many events may wait for their reader.
 const EVENTS_MAX: usize = 65_536;
@@ -69,12 +71,12 @@ pub enum Reason {
 pub struct Follower {
     settings: Settings,
     times: Times,
-    hasher: TokenHasher,
+    hasher: Arc<TokenHasher>,
     counts: Counts,
     events: mpsc::Sender<Event>,
     state: watch::Sender<State>,
     outgoing: mpsc::Receiver<String>,
-    may_publish: bool,
+    may_publish: Arc<AtomicBool>,
     /// What was said already, so that each kind of doubt is said once and not with every row.
     said: HashSet<(Stream, Doubt)>,
 }
@@ -91,17 +93,20 @@ pub struct Feed {
 
 /// Sends commands to Synapse's processes.
 #[derive(Clone)]
-pub struct Outbox(mpsc::Sender<String>);
+pub struct Outbox {
+    lines: mpsc::Sender<String>,
+    may_publish: Arc<AtomicBool>,
+}
 
 // === impl Follower ===
 
 impl Follower {
     /// A follower that does nothing until it is run.
-    pub fn new(settings: Settings, times: Times, hasher: TokenHasher, metrics: &Metrics) -> (Follower, Feed) {
+    pub fn new(settings: Settings, times: Times, hasher: Arc<TokenHasher>, metrics: &Metrics) -> (Follower, Feed) {
         let (events, events_read) = mpsc::channel(EVENTS_MAX);
         let (state, state_read) = watch::channel(State::Connecting);
         let (outgoing, outgoing_read) = mpsc::channel(OUTGOING_MAX);
-        let may_publish = settings.may_publish;
+        let may_publish = Arc::new(AtomicBool::new(settings.may_publish));
         let follower = Follower {
             settings,
             times,
@@ -110,11 +115,11 @@ impl Follower {
             events,
             state,
             outgoing: outgoing_read,
-            may_publish,
+            may_publish: Arc::clone(&may_publish),
             said: HashSet::new(),
         };
         follower.set_state(State::Connecting);
-        (follower, Feed { events: events_read, state: state_read, outbox: Outbox(outgoing) })
+        (follower, Feed { events: events_read, state: state_read, outbox: Outbox { lines: outgoing, may_publish } })
     }
 
     /// Follows until nobody reads the events any more.
@@ -126,7 +131,7 @@ impl Follower {
                 End::Unread => return,
                 End::MayNotPublish => {
                     tracing::warn!("replication: Redis lets nobody publish as this user; lost rows are noticed later");
-                    self.may_publish = false;
+                    self.may_publish.store(false, Ordering::Relaxed);
                     if !was_live {
                         continue;
                     }
@@ -158,7 +163,7 @@ impl Follower {
         let connected = async {
             let client = client(&self.settings)?;
             let subscriber = Subscriber::connect(&client, &channel).await?;
-            let publisher = match self.may_publish {
+            let publisher = match self.may_publish.load(Ordering::Relaxed) {
                 true => Some(Publisher::connect(&client, &channel).await?),
                 false => None,
             };
@@ -226,7 +231,12 @@ impl Outbox {
     /// Sends a command, and returns whether it will be tried: not if it is none that is ever sent, and not if too many
     /// wait. Without the permission to publish, they wait for ever.
     pub fn send(&self, command: &Command<'_>) -> bool {
-        command.line().is_some_and(|line| !line.contains('\n') && self.0.try_send(line).is_ok())
+        command.line().is_some_and(|line| !line.contains('\n') && self.lines.try_send(line).is_ok())
+    }
+
+    /// Whether Redis lets dendron publish, as far as it is known.
+    pub fn may_publish(&self) -> bool {
+        self.may_publish.load(Ordering::Relaxed)
     }
 }
 

@@ -35,7 +35,7 @@ mod session;
 pub mod settings;
 pub mod stream;
 
-pub use change::{Change, Concerns, Doubt, Gap, TokenHash, TokenHasher};
+pub use change::{Change, Concerns, Doubt, Gap};
 pub use follower::{Event, Feed, Follower, Outbox, Reason, State};
 pub use positions::WriterPosition;
 pub use settings::Settings;

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::change::{Change, Concerns, Doubt, Gap, TokenHasher};
+use super::change::{Change, Concerns, Doubt, Gap};
 use super::command::{Command, Position, Rdata, parse};
 use super::field::{self, Field};
 use super::positions::{Positions, Step, WriterPosition};
 use super::stream::Stream;
+use crate::token::TokenHasher;
 
 /// Turns lines into changes, and remembers for that what was seen since the connection was made.
 pub struct Sequencer {
     positions: Positions,
-    hasher: TokenHasher,
+    hasher: Arc<TokenHasher>,
     is_settled: bool,
     /// Who has told a position since [`Sequencer::begin_round`].
     answered: HashSet<Arc<str>>,
@@ -38,7 +39,7 @@ pub enum Line {
 
 impl Sequencer {
     /// A sequencer that has seen nothing yet. It takes new writers for natural until [`Sequencer::settle`].
-    pub fn new(hasher: TokenHasher) -> Self {
+    pub fn new(hasher: Arc<TokenHasher>) -> Self {
         Sequencer {
             positions: Positions::default(),
             hasher,
@@ -134,7 +135,7 @@ impl Sequencer {
 
     fn concerns(&self, stream: Stream, row: Option<&[Field<'_>]>) -> Concerns {
         let Some(rule) = stream.rule() else { return Concerns::Everybody(Doubt::UnknownStream) };
-        let concerns = row.and_then(|row| rule.concerns(row, &*self.hasher));
+        let concerns = row.and_then(|row| rule.concerns(row, &self.hasher));
         concerns.unwrap_or(Concerns::Everybody(Doubt::UnknownRow))
     }
 
@@ -152,8 +153,12 @@ impl Sequencer {
             return;
         }
         let Step { after, position, doubt } = seen.position(told.previous, told.new, self.is_settled);
-        if let Some(doubt) = doubt {
-            let concerns = Concerns::Everybody(doubt);
+        let concerns = match doubt {
+            Some(doubt) => Some(Concerns::Everybody(doubt)),
+            // Nothing was written there, which whoever compares positions has to know.
+            None => (after != position).then_some(Concerns::Nobody),
+        };
+        if let Some(concerns) = concerns {
             changes.push(Change { stream, writer, after, position, concerns, received: now });
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn client(homeserver: &Homeserver) -> Option<Result<Client, Connectio
 }
 
 /// How Redis is reached. What only a follower of the replication stream needs is left empty.
-fn settings(homeserver: &Homeserver) -> Option<Settings> {
+pub(super) fn settings(homeserver: &Homeserver) -> Option<Settings> {
     let redis = homeserver.redis.as_ref()?;
     let password = redis.password.clone().map(|password| match password {
         SecretSource::Inline(secret) => Password::Inline(secret),

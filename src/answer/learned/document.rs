@@ -21,6 +21,11 @@ const NOT_KEPT: [HeaderName; 8] = [
     HeaderName::from_static("synapse-trace-id"),
 ];
 
+/// Whether a header can be said again.
+pub fn is_lasting(name: &HeaderName) -> bool {
+    !NOT_KEPT.contains(name)
+}
+
 /// An answer as Synapse gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
@@ -40,7 +45,7 @@ impl Document {
             Item::ServerKeys => Some(now + remaining(&answer.body, today)?),
             _ => None,
         };
-        let kept = answer.headers.iter().filter(|(name, _)| !NOT_KEPT.contains(name));
+        let kept = answer.headers.iter().filter(|(name, _)| is_lasting(name));
         let headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
         Some(Document { reply: Reply { status: answer.status, headers, body: answer.body }, learned: now, ends })
     }

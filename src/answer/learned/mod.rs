@@ -29,7 +29,7 @@ use super::Asked;
 use super::missing_token;
 use crate::reply::Reply;
 
-pub use document::Document;
+pub use document::{Document, is_lasting};
 pub use item::Item;
 pub use keeper::Keeper;
 pub use shelf::Shelf;

@@ -8,11 +8,12 @@
 //! Access tokens stand here in clear. They become hashes at once.
 
 use super::rules::boxed;
-use crate::replication::change::{Concerns, Device, TokenHash};
+use crate::replication::change::{Concerns, Device};
 use crate::replication::field::Field::{self, List, Null, Number, Text};
+use crate::token::TokenHasher;
 
 /// Whom a row concerns.
-pub(super) fn concerns(row: &[Field<'_>], hash: &dyn Fn(&str) -> TokenHash) -> Option<Concerns> {
+pub(super) fn concerns(row: &[Field<'_>], hasher: &TokenHasher) -> Option<Concerns> {
     let [Text(cache), keys, Number(_), ..] = row else { return None };
     // Without keys the whole cache is dropped.
     let keys = match keys {
@@ -28,7 +29,7 @@ pub(super) fn concerns(row: &[Field<'_>], hash: &dyn Fn(&str) -> TokenHash) -> O
             Some(keys) => first(keys).map(|user| Concerns::StaleRooms(Some(user))),
         },
         "get_user_by_access_token" => match keys? {
-            [Text(token), ..] => Some(Concerns::TokenEnded(hash(token))),
+            [Text(token), ..] => Some(Concerns::TokenEnded(hasher.hash(token))),
             _ => None,
         },
         "get_device" => device(keys?).map(Concerns::DeviceChanged),

@@ -10,8 +10,9 @@
 pub mod caches;
 mod rules;
 
-use super::change::{Concerns, TokenHash};
+use super::change::Concerns;
 use super::field::Field;
+use crate::token::TokenHasher;
 
 /// A stream of Synapse (`STREAMS_MAP` in `replication/tcp/streams/__init__.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +73,7 @@ pub struct Rule {
 }
 
 /// Whom a row concerns, given what makes a hash of an access token.
-type OfRow = fn(&[Field<'_>], &dyn Fn(&str) -> TokenHash) -> Option<Concerns>;
+type OfRow = fn(&[Field<'_>], &TokenHasher) -> Option<Concerns>;
 
 const fn counted(stream: Stream, name: &'static str, of_row: OfRow) -> Rule {
     Rule { stream, name, is_counted: true, of_row }
@@ -145,8 +146,8 @@ impl Stream {
 
 impl Rule {
     /// Whom a row concerns; `None` if it is of another shape than the rule knows.
-    pub fn concerns(&self, row: &[Field<'_>], hash: &dyn Fn(&str) -> TokenHash) -> Option<Concerns> {
-        (self.of_row)(row, hash)
+    pub fn concerns(&self, row: &[Field<'_>], hasher: &TokenHasher) -> Option<Concerns> {
+        (self.of_row)(row, hasher)
     }
 }
 

@@ -9,14 +9,12 @@ use crate::replication::field;
 const ROOM: &str = "!r:a";
 const USER: &str = "@u:a";
 
-fn hash(token: &str) -> TokenHash {
-    let mut bytes = [0; 32];
-    bytes[..token.len().min(32)].copy_from_slice(&token.as_bytes()[..token.len().min(32)]);
-    TokenHash(bytes)
+fn hasher() -> TokenHasher {
+    TokenHasher::with_key([0; 32])
 }
 
 fn of(stream: Stream, row: &str) -> Option<Concerns> {
-    stream.rule().unwrap().concerns(&field::row(row)?, &hash)
+    stream.rule().unwrap().concerns(&field::row(row)?, &hasher())
 }
 
 fn room() -> Concerns {
@@ -109,7 +107,7 @@ fn cache_rows() -> Vec<(&'static str, Concerns)> {
         (r#"["dr_cache_fake",["!r:a"],1]"#, Concerns::RoomPurged(ROOM.into())),
         (r#"["get_rooms_for_user",["@u:a"],1]"#, Concerns::StaleRooms(Some(USER.into()))),
         (r#"["get_rooms_for_user",null,1]"#, Concerns::StaleRooms(None)),
-        (r#"["get_user_by_access_token",["syt_x"],1]"#, Concerns::TokenEnded(hash("syt_x"))),
+        (r#"["get_user_by_access_token",["syt_x"],1]"#, Concerns::TokenEnded(hasher().hash("syt_x"))),
         (r#"["get_device",["@u:a","D"],1]"#, Concerns::DeviceChanged(device(Some("D")))),
         (r#"["get_device",["@u:a"],1]"#, Concerns::DeviceChanged(device(None))),
         (r#"["count_e2e_one_time_keys",["@u:a","D"],1]"#, Concerns::Keys(device(Some("D")))),
@@ -233,7 +231,7 @@ proptest! {
         let (stream, row, expected) = &rows[place % rows.len()];
         let fields = field::row(row).unwrap();
         let shorter = &fields[..keep.min(fields.len())];
-        let concerns = stream.rule().unwrap().concerns(shorter, &hash);
+        let concerns = stream.rule().unwrap().concerns(shorter, &hasher());
         prop_assert!(concerns.is_none() || concerns.as_ref() == Some(expected), "{row} {concerns:?}");
     }
 

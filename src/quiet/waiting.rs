@@ -1,0 +1,81 @@
+//! The place of one parked sync, as whoever holds its connection sees it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::book::Place;
+use super::gate::Shared;
+use super::kept::KeptAnswer;
+use super::parked::Woken;
+use super::verdict::{Ending, REMAINING_MIN, WakeReason};
+
+/// A sync that waits. When it is dropped, it waits no longer, and nothing of it is left.
+#[derive(Debug)]
+pub struct Parked {
+    shared: Arc<Shared>,
+    place: Place,
+    deadline: Instant,
+    /// Why it was woken, and until when it is still to wait, so that not all go at once.
+    woken: Option<(WakeReason, Instant)>,
+}
+
+impl Parked {
+    pub(super) fn new(shared: Arc<Shared>, place: Place, deadline: Instant) -> Self {
+        Parked { shared, place, deadline, woken: None }
+    }
+
+    /// When the client's timeout ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The answer that is given then.
+    pub fn answer(&self) -> &Arc<KeptAnswer> {
+        &self.place.answer
+    }
+
+    /// Waits until the sync is woken or its time is over. The future may be dropped and made again at any time.
+    pub async fn ended(&mut self) -> Ending {
+        let (reason, until) = match self.woken {
+            Some(woken) => woken,
+            None => match self.wait().await {
+                Ok(woken) => *self.woken.insert(woken),
+                Err(ending) => return ending,
+            },
+        };
+        tokio::time::sleep_until(until.into()).await;
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        Ending::Wake(reason, remaining.max(REMAINING_MIN))
+    }
+
+    async fn wait(&mut self) -> Result<(WakeReason, Instant), Ending> {
+        let woken = tokio::select! {
+            biased;
+            woken = &mut self.place.woken => woken,
+            () = tokio::time::sleep_until(self.deadline.into()) => {
+                // Whoever has just taken it out of the set is about to wake it.
+                if self.shared.leave(self.place.ticket) {
+                    return Err(Ending::Replay);
+                }
+                (&mut self.place.woken).await
+            }
+        };
+        Ok(self.told(woken.ok()))
+    }
+
+    fn told(&self, woken: Option<Woken>) -> (WakeReason, Instant) {
+        let now = Instant::now();
+        match woken {
+            Some(woken) => (woken.reason, (now + woken.delay).min(self.deadline.max(now))),
+            // The gate itself has gone.
+            None => (WakeReason::NotLive, now),
+        }
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.place.woken.close();
+        self.shared.leave(self.place.ticket);
+    }
+}

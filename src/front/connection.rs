@@ -8,9 +8,9 @@ mod holding;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::HttpServerApp;
+use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::{Shutdown, Stream};
+use pingora_core::protocols::{Shutdown, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -53,6 +53,8 @@ enum Heard<H> {
     Held(Passage, Hold<H>),
     /// One that is answered, and the answer is in the outbox; whether it was the last one.
     Answered { is_last: bool },
+    /// A client that speaks HTTP/2 without being asked.
+    Http2,
     /// One that may not, and when it began.
     Refused(Instant, Refusal),
     /// Nothing that could be answered: the client has gone or was silent, or the server stops.
@@ -85,6 +87,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
                     Some(served) => self = served,
                     None => return,
                 },
+                Heard::Http2 => return self.hand_over().await,
                 Heard::Answered { is_last: true } => return Box::pin(self.end()).await,
                 Heard::Answered { is_last: false } if self.take_turns().await => {}
                 Heard::Refused(begun, refusal) => {
@@ -132,6 +135,9 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         if !head::is_news(arrived, seen) {
             return None;
         }
+        if self.is_new() && head::is_http2(arrived)? {
+            return Some(Heard::Http2);
+        }
         match decide(arrived, |head| self.front.desk.consider(head, self.transport.peer())) {
             Decision::Wait => None,
             Decision::Answer(answer) => {
@@ -142,6 +148,17 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
             Decision::Pass(passage, mark) => Some(Heard::Request(passage, mark, None)),
             Decision::Refuse(refusal) => Some(Heard::Refused(begun, refusal)),
         }
+    }
+
+    /// Whether the connection has had no request yet, and what it speaks was not agreed on.
+    fn is_new(&self) -> bool {
+        self.left == self.front.requests.get() && self.transport.get_ssl_digest().is_none()
+    }
+
+    /// Has the proxy speak HTTP/2 with the client.
+    async fn hand_over(mut self) {
+        self.transport.open();
+        ServerApp::process_new(&self.front.proxy, self.transport as Stream, &self.shutdown).await;
     }
 
     /// Takes a request's head off, and puts its answer into the outbox; whether that is the connection's last.

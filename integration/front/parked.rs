@@ -21,8 +21,8 @@ const EACH: usize = 64;
 /// What one may cost, in kilobytes. It was 3.3 and 14.5 when it was measured.
 const PLAIN_MAX: f64 = 5.0;
 const ENCRYPTED_MAX: f64 = 20.0;
-/// What they may leave behind when they have gone.
-const LEFT_MAX: f64 = 4e6;
+/// What they may leave behind when they have gone, in bytes.
+const LEFT_MAX: f64 = 30e6;
 
 /// A dendron before a stack's Synapse, with a plain and an encrypted listener.
 struct Edge {

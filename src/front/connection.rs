@@ -73,7 +73,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         // Browsers connect ahead of need, so a new connection may be silent for longer than a head may take.
         let mut patience = self.front.times.silence;
         loop {
-            // What is rare stands in boxes, so that a connection which waits for a request has no room for it.
+            // All that follows stands in boxes, so that a connection which waits for a request has no room for it.
             let heard = match self.hear(patience).await {
                 Heard::Held(passage, hold) => match Box::pin(self.hold(hold)).await {
                     Released::Answered { is_last } => Heard::Answered { is_last },
@@ -83,11 +83,11 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
                 heard => heard,
             };
             match heard {
-                Heard::Request(passage, mark, turn) => match self.pass(passage, mark, turn).await {
+                Heard::Request(passage, mark, turn) => match Box::pin(self.pass(passage, mark, turn)).await {
                     Some(served) => self = served,
                     None => return,
                 },
-                Heard::Http2 => return self.hand_over().await,
+                Heard::Http2 => return Box::pin(self.hand_over()).await,
                 Heard::Answered { is_last: true } => return Box::pin(self.end()).await,
                 Heard::Answered { is_last: false } if self.take_turns().await => {}
                 Heard::Refused(begun, refusal) => {

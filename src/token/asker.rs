@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 
 use super::questions::{Open, Visitor};
 use super::{Callers, whoami};
-use crate::client_address;
+use crate::client_address::X_FORWARDED_FOR;
 use crate::endpoint::Class;
 use crate::route::Routes;
 use crate::synapse::{Answer, AskError, Client, Question};
@@ -22,8 +22,6 @@ use crate::upstream::{Pools, Tried};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The class of the endpoint.
 const CLASS: Class = Class::ClientRead;
-/// Whose address Synapse notes.
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static(client_address::X_FORWARDED_FOR);
 
 /// Asks what [`Callers::ask`] wants to know.
 pub struct Asker {

@@ -3,8 +3,10 @@
 //! `hostile`'s.
 //!
 //! - `answers`: what is answered without the proxy.
+//! - `parked`: what a parked sync costs.
 
 mod answers;
+mod parked;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -17,6 +19,7 @@ use serde_json::Value;
 use crate::Test;
 use crate::harness::alone::{Alone, Folder, free_port};
 use crate::harness::eventually::{SOON, eventually};
+use crate::harness::http2::{END_HEADERS, END_STREAM, HEADERS, MAGIC, SETTINGS, frame, head, setting, status};
 use crate::harness::metrics::Metrics;
 use crate::harness::stub::{EMPTY, Stub, read_body};
 use crate::harness::tls::{Authority, Files};
@@ -30,8 +33,10 @@ pub const TESTS: &[Test] = &[
     ("front::requests_follow_each_other", |_| requests_follow_each_other()),
     ("front::a_client_that_goes_cancels_its_request", |_| a_client_that_goes_cancels_its_request()),
     ("front::another_protocol_has_no_fence", |_| another_protocol_has_no_fence()),
+    ("front::http2_may_come_without_tls", |_| http2_may_come_without_tls()),
     ("front::answers_are_the_filters_own", |_| answers::they_are_the_filters_own()),
     ("front::a_pipeline_is_answered_together", |_| answers::a_pipeline_is_answered_together()),
+    ("front::parked_syncs_cost_little", |stacks| stacks.on_monolith(parked::they_cost_little)),
     ("front::idle_connections_cost_little", |_| idle_connections_cost_little()),
 ];
 
@@ -341,9 +346,45 @@ fn another_protocol_has_no_fence() -> Result<(), Failed> {
     Ok(())
 }
 
-fn idle_connections_cost_little() -> Result<(), Failed> {
+/// The tests hold many connections themselves.
+fn raise_own_limit() -> Result<(), Failed> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
+}
+
+/// It is told from HTTP/1 by its first bytes, however they are cut.
+fn http2_may_come_without_tls() -> Result<(), Failed> {
+    let edge = Edge::start(quick()?, "")?;
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head("GET", "/h", &[]));
+    let bytes = [MAGIC, &frame(SETTINGS, 0, 0, &setting(1, 0)), &request].concat();
+    for piece in [1, 7, 20, 1000] {
+        let mut stream = edge.connect()?;
+        stream.set_nodelay(true)?;
+        for part in bytes.chunks(piece) {
+            stream.write_all(part)?;
+        }
+        let answered = loop {
+            let mut start = [0; 9];
+            stream.read_exact(&mut start)?;
+            let length = usize::from(start[1]) << 8 | usize::from(start[2]);
+            let mut payload = vec![0; length];
+            stream.read_exact(&mut payload)?;
+            if start[3] == HEADERS {
+                break status(&payload);
+            }
+        };
+        ensure_eq!(answered, Some(200), "in pieces of {piece}");
+    }
+    // Behind a request it is none, and neither is what only looks like it.
+    let late = [b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", MAGIC].concat();
+    let said = edge.all_of(&late)?;
+    let (_, rest) = first(&said)?;
+    ensure_refused(&first(rest)?.0, 400)?;
+    ensure_refused(&first(&edge.all_of(b"PRI * HTTP/2.0\r\n\r\nXX")?)?.0, 400)
+}
+
+fn idle_connections_cost_little() -> Result<(), Failed> {
+    raise_own_limit()?;
     let (with, without) = (idle_kilobytes("")?, idle_kilobytes("front: off\n")?);
     println!("an idle connection costs {with:.1} KB, without the front {without:.1} KB");
     ensure!(with * 3.0 < without, "{with:.1} KB with the front, {without:.1} KB without");

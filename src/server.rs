@@ -1,15 +1,17 @@
 //! The composition root: builds every part from the checked configuration and hands it its neighbours. It alone knows
 //! them all.
 //!
+//! - `edge`: the services that clients connect to.
 //! - [`Dendron`]: the built parts. Somebody else's Pingora server can take its proxy and its background services.
 //! - [`run`]: dendron as a program: listeners, admin, supervised processes, signals.
 
+mod edge;
 mod following;
 mod logins;
 mod quiet;
 mod redis;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -17,14 +19,11 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use pingora_core::apps::{HttpServerOptions, ServerApp};
-use pingora_core::listeners::ListenerConfig;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::ServiceWithDependents;
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service;
-use pingora_proxy::http_proxy;
 use prometheus::{IntCounter, IntGauge};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -35,7 +34,6 @@ use crate::answer::{Answers, BodyLimits, Offer};
 use crate::client_address::TrustedProxies;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
-use crate::front::Front;
 use crate::listener::budget::{ADMIN_CONNECTIONS, COMFORTABLE_LIMIT};
 use crate::listener::{
     Budget, Certificates, ConnectionMetrics, Counted, Door, Encrypted, Listener, ListenerError, Places, Runtimes,
@@ -241,7 +239,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let certificates = load_certificates(&config.listeners)?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, budget));
     server.bootstrap();
-    for service in proxy_services(&dendron, &config, &certificates, budget, &server.configuration)? {
+    for service in edge::services(&dendron, &config, &certificates, budget, &server.configuration)? {
         server.add_boxed_service(service);
     }
     server.add_services(dendron.background_services());
@@ -288,7 +286,7 @@ fn report(budget: Budget) {
 
 fn server_conf(config: &Config, budget: Budget) -> ServerConf {
     let threads = config.threads.unwrap_or_else(cores);
-    let services: BTreeSet<Kind> = config.listeners.iter().map(kind).collect();
+    let services: BTreeSet<edge::Kind> = config.listeners.iter().map(edge::kind).collect();
     ServerConf {
         threads,
         grace_period_seconds: Some(config.shutdown_grace.as_secs()),
@@ -314,97 +312,6 @@ fn load_certificates(listeners: &[Listener]) -> Result<CertificatesByAddress, St
         Ok((listener.address.clone(), Arc::new(certificates)))
     });
     loaded.collect()
-}
-
-/// What the listeners of one service have in common: their offer, and whether a PROXY header comes first.
-type Kind = (Offer, bool);
-
-fn kind(listener: &Listener) -> Kind {
-    (listener.offer, listener.proxy_protocol)
-}
-
-/// One service for all listeners of a kind: a service has threads of its own, so there should be few.
-fn proxy_services(
-    dendron: &Dendron,
-    config: &Config,
-    certificates: &CertificatesByAddress,
-    budget: Budget,
-    conf: &Arc<ServerConf>,
-) -> Result<Vec<Box<dyn ServiceWithDependents>>, StartError> {
-    let mut by_kind: BTreeMap<Kind, Vec<&Listener>> = BTreeMap::new();
-    for listener in &config.listeners {
-        by_kind.entry(kind(listener)).or_default().push(listener);
-    }
-    let places = places(dendron.metrics(), budget);
-    let services = by_kind.into_iter().map(|((offer, proxy_protocol), listeners)| {
-        let edge = dendron.edge(offer);
-        let desk = edge.clone();
-        let mut proxy = http_proxy(conf, if config.front { edge.fronted() } else { edge });
-        proxy.server_options = Some(server_options(config));
-        let door = Door::new(Arc::clone(&places), proxy_protocol);
-        let encrypted = encrypted(dendron, config, &listeners, certificates)?;
-        let endpoints = listeners.into_iter().map(|listener| listener.endpoint(!config.front)).collect();
-        let runtimes = dendron.runtimes.clone();
-        if config.front {
-            let front = Front::new(proxy, desk, config.client_times, config.connection_requests);
-            Ok(edge_service(Counted::new(front, door, encrypted, runtimes), &places, endpoints))
-        } else {
-            Ok(edge_service(Counted::new(proxy, door, encrypted, runtimes), &places, endpoints))
-        }
-    });
-    services.collect()
-}
-
-/// How Pingora serves connections.
-fn server_options(config: &Config) -> HttpServerOptions {
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(config.client_times.idle);
-    // Pingora counts how often a connection is used again.
-    options.keepalive_request_limit = Some(config.connection_requests.get() - 1);
-    // Pingora would refuse tunnels with a bare status; so they come to the filter, which refuses them in Matrix's words.
-    options.allow_connect_method_proxying = true;
-    options
-}
-
-/// Those of some listeners that have certificates.
-fn encrypted(
-    dendron: &Dendron,
-    config: &Config,
-    listeners: &[&Listener],
-    certificates: &CertificatesByAddress,
-) -> Result<Encrypted, ListenerError> {
-    let mut encrypted = Encrypted::default();
-    for (address, own) in certificates {
-        if listeners.iter().any(|listener| listener.address == *address) {
-            encrypted.add(address, own, config.client_times.head, dendron.metrics().handshakes_failed.clone())?;
-        }
-    }
-    Ok(encrypted)
-}
-
-/// The service of an application whose connections have a place each.
-fn edge_service(
-    application: Counted<impl ServerApp + Send + Sync + 'static>,
-    places: &Arc<Places>,
-    endpoints: Vec<ListenerConfig>,
-) -> Box<dyn ServiceWithDependents> {
-    let mut service = Service::new("edge".to_owned(), application);
-    service.set_connection_filter(Arc::clone(places) as Arc<_>);
-    for endpoint in endpoints {
-        service.add_listener(endpoint);
-    }
-    Box::new(service)
-}
-
-/// The places of all clients.
-fn places(metrics: &Metrics, budget: Budget) -> Arc<Places> {
-    metrics.connections_limit.set(i64::try_from(budget.connections).unwrap_or(i64::MAX));
-    let counts = ConnectionMetrics {
-        open: metrics.connections.clone(),
-        accepted: metrics.connections_accepted.clone(),
-        refused: metrics.connections_refused.clone(),
-    };
-    Arc::new(Places::new(budget.connections, budget.waiting, counts))
 }
 
 /// The places of those who read metrics and status, which are counted nowhere.

@@ -117,12 +117,13 @@ fn relation(ours: &Outcome, theirs: &Outcome) -> Relation {
     let pairs = ours.answers.iter().zip(&theirs.answers);
     let same_answers = pairs.filter(|(ours, theirs)| are_same(ours, theirs)).count();
     let same_count = ours.answers.len() == theirs.answers.len();
-    let is_prefix = theirs.seen.starts_with(&ours.seen);
+    // Whether a body that breaks has begun to go on is a matter of moments.
+    let whole =
+        |outcome: &Outcome| -> Vec<Seen> { outcome.seen.iter().filter(|seen| seen.is_whole).cloned().collect() };
+    let (our_seen, their_seen) = (whole(ours), whole(theirs));
+    let is_prefix = their_seen.starts_with(&our_seen);
     let refuses = ours.answers.last().is_some_and(|answer| (400..500).contains(&answer.status));
-    if ours.seen == theirs.seen
-        && same_count
-        && same_answers == ours.answers.len()
-        && ours.is_closed == theirs.is_closed
+    if our_seen == their_seen && same_count && same_answers == ours.answers.len() && ours.is_closed == theirs.is_closed
     {
         Relation::Same
     } else if is_prefix && ours.is_closed && refuses && same_answers + 1 >= ours.answers.len() {

@@ -46,7 +46,7 @@ fn lines() -> Vec<Exchange> {
         line("tunnel", "CONNECT localhost:22 HTTP/1.1", Early(405)),
         at_once("tunnel to the host", "CONNECT a:22 HTTP/1.1\r\nHost: a:22\r\n\r\n", Refused(405)),
         at_once("tunnel to a path", "CONNECT /h HTTP/1.1\r\nHost: a\r\n\r\n", Refused(405)),
-        at_once("preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Early(400)),
+        at_once("preface of something", "PRI * HTTP/2.0\r\n\r\nXM\r\n\r\n", Early(400)),
     ]
 }
 

@@ -8,9 +8,9 @@ mod holding;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::HttpServerApp;
+use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::{Shutdown, Stream};
+use pingora_core::protocols::{Shutdown, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -23,6 +23,7 @@ use super::outbox::Outbox;
 use super::refusal::{refuse, until_heard};
 use super::transport::Transport;
 use crate::reply::Failure;
+use holding::Released;
 
 /// How long a connection may take to be closed.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -46,12 +47,14 @@ pub(super) struct Connection<A, D> {
 
 /// What came of waiting for a head.
 enum Heard<H> {
-    /// A request that may pass, and what the proxy is to know of it.
-    Request(Passage, Option<Mark>),
-    /// One that waits.
-    Held(Hold<H>),
+    /// A request that may pass, and what the proxy is to know of it; its turn, if it has waited.
+    Request(Passage, Option<Mark>, Option<OwnedSemaphorePermit>),
+    /// One that waits, and how it passes if it does in the end.
+    Held(Passage, Hold<H>),
     /// One that is answered, and the answer is in the outbox; whether it was the last one.
     Answered { is_last: bool },
+    /// A client that speaks HTTP/2 without being asked.
+    Http2,
     /// One that may not, and when it began.
     Refused(Instant, Refusal),
     /// Nothing that could be answered: the client has gone or was silent, or the server stops.
@@ -70,26 +73,28 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         // Browsers connect ahead of need, so a new connection may be silent for longer than a head may take.
         let mut patience = self.front.times.silence;
         loop {
-            match self.hear(patience).await {
-                Heard::Request(passage, mark) => match self.pass(passage, mark, None).await {
+            // All that follows stands in boxes, so that a connection which waits for a request has no room for it.
+            let heard = match self.hear(patience).await {
+                Heard::Held(passage, hold) => match Box::pin(self.hold(hold)).await {
+                    Released::Answered { is_last } => Heard::Answered { is_last },
+                    Released::Woken(mark, turn) => Heard::Request(passage, mark, Some(turn)),
+                    Released::Gone => return,
+                },
+                heard => heard,
+            };
+            match heard {
+                Heard::Request(passage, mark, turn) => match Box::pin(self.pass(passage, mark, turn)).await {
                     Some(served) => self = served,
                     None => return,
                 },
-                Heard::Held(hold) => match self.hold(hold).await {
-                    Some(served) => self = served,
-                    None => return,
-                },
-                Heard::Answered { is_last: false } => {
-                    if !self.take_turns().await {
-                        break;
-                    }
-                }
-                Heard::Answered { is_last: true } => return self.end().await,
+                Heard::Http2 => return Box::pin(self.hand_over()).await,
+                Heard::Answered { is_last: true } => return Box::pin(self.end()).await,
+                Heard::Answered { is_last: false } if self.take_turns().await => {}
                 Heard::Refused(begun, refusal) => {
                     let Front { desk, times, .. } = &*self.front;
-                    return refuse(&mut self.transport, desk, times.silence, begun, refusal).await;
+                    return Box::pin(refuse(&mut self.transport, desk, times.silence, begun, refusal)).await;
                 }
-                Heard::Nothing => break,
+                Heard::Answered { .. } | Heard::Held(..) | Heard::Nothing => break,
             }
             patience = self.front.times.idle;
         }
@@ -130,16 +135,30 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         if !head::is_news(arrived, seen) {
             return None;
         }
+        if self.is_new() && head::is_http2(arrived)? {
+            return Some(Heard::Http2);
+        }
         match decide(arrived, |head| self.front.desk.consider(head, self.transport.peer())) {
             Decision::Wait => None,
             Decision::Answer(answer) => {
                 let is_last = self.answer(answer.head_bytes, answer.answered, answer.is_last);
                 Some(Heard::Answered { is_last })
             }
-            Decision::Hold(hold) => Some(Heard::Held(hold)),
-            Decision::Pass(passage, mark) => Some(Heard::Request(passage, mark)),
+            Decision::Hold(hold) => Some(Heard::Held(hold.passage, hold)),
+            Decision::Pass(passage, mark) => Some(Heard::Request(passage, mark, None)),
             Decision::Refuse(refusal) => Some(Heard::Refused(begun, refusal)),
         }
+    }
+
+    /// Whether the connection has had no request yet, and what it speaks was not agreed on.
+    fn is_new(&self) -> bool {
+        self.left == self.front.requests.get() && self.transport.get_ssl_digest().is_none()
+    }
+
+    /// Has the proxy speak HTTP/2 with the client.
+    async fn hand_over(mut self) {
+        self.transport.open();
+        ServerApp::process_new(&self.front.proxy, self.transport as Stream, &self.shutdown).await;
     }
 
     /// Takes a request's head off, and puts its answer into the outbox; whether that is the connection's last.
@@ -204,7 +223,11 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         session.set_pipelined_prefix(head);
         session.set_connection_user_context(mark);
         let serving = self.front.proxy.process_new_http(session, &self.shutdown);
-        let (stream, _settings) = in_turn(serving, turn).await?.consume();
+        let reused = match turn {
+            None => serving.await,
+            Some(turn) => Box::pin(in_turn(serving, turn)).await,
+        };
+        let (stream, _settings) = reused?.consume();
         let transport = stream.into_any().downcast::<Transport>().ok()?;
         // Were the body's end another one for Pingora than for the front, nothing behind it could be trusted.
         transport.is_at_the_fence().then_some(Connection { transport, ..self })
@@ -212,8 +235,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
 }
 
 /// Waits for a request's end. Its turn is given back then, or soon.
-async fn in_turn<T>(mut serving: impl Future<Output = T> + Unpin, turn: Option<OwnedSemaphorePermit>) -> T {
-    let Some(turn) = turn else { return serving.await };
+async fn in_turn<T>(mut serving: impl Future<Output = T> + Unpin, turn: OwnedSemaphorePermit) -> T {
     if let Ok(ended) = timeout(WOKEN_TIME, &mut serving).await {
         return ended;
     }

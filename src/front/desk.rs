@@ -1,16 +1,16 @@
 //! Whom the front asks about requests, and tells what became of them: the proxy, which says the same to its own filters.
 
 use std::any::Any;
-use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use http::Method;
 use http::request::Parts as RequestHead;
 
-use crate::answer::{Head, Headers};
+use crate::answer::{Asked, Head, Headers};
 use crate::exchange::{AnsweredBy, Ended, Exchange};
+use crate::proxy::held::{Early, Held};
 use crate::proxy::{self, Edge};
 use crate::reply::{Failure, Reply};
 
@@ -30,7 +30,7 @@ pub trait Desk: Send + Sync + 'static {
     fn replayed(&self, held: Self::Held) -> Answered;
 
     /// What the proxy is to know of a request that goes on to it, though its time is not over.
-    fn woken(&self, held: Self::Held) -> Mark;
+    fn woken(&self, held: Self::Held) -> Option<Mark>;
 
     /// A request's client has gone.
     fn left(&self, held: Self::Held);
@@ -92,26 +92,40 @@ pub struct Refused<'request> {
 }
 
 impl Desk for Edge {
-    type Held = Infallible;
+    type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Verdict<Infallible> {
-        self.answered_at_once(head, peer).map_or(Verdict::Pass(None), Verdict::Answer)
+    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Verdict<Held> {
+        let (method, target) = (Method::from_bytes(head.method.as_bytes()), std::str::from_utf8(head.target));
+        let (Ok(method), Ok(target)) = (method, target) else { return Verdict::Pass(None) };
+        let started = Instant::now();
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let asked = self.parts().asked(&method, path, query, head.headers);
+        if let Some((exchange, reply)) = self.answered_at_once(&asked, peer, started) {
+            return Verdict::Answer(Answered { exchange, method, reply });
+        }
+        match self.consider_early(&asked, peer, started) {
+            None => Verdict::Pass(None),
+            Some(Early::Answer(exchange, reply)) => Verdict::Answer(Answered { exchange, method, reply }),
+            Some(Early::Hold(held)) => Verdict::Hold(Box::new(held)),
+            Some(Early::Pass(mark)) => Verdict::Pass(Some(Box::new(mark))),
+        }
     }
 
-    async fn ended(&self, _held: &mut Infallible) -> Ending {
-        pending().await
+    async fn ended(&self, held: &mut Held) -> Ending {
+        if self.is_over(held).await { Ending::Answer } else { Ending::Pass }
     }
 
-    fn replayed(&self, held: Infallible) -> Answered {
-        match held {}
+    fn replayed(&self, held: Held) -> Answered {
+        let (exchange, reply) = self.over(held);
+        Answered { exchange, method: Method::GET, reply }
     }
 
-    fn woken(&self, held: Infallible) -> Mark {
-        match held {}
+    fn woken(&self, held: Held) -> Option<Mark> {
+        self.resumed(held).map(|mark| Box::new(mark) as Mark)
     }
 
-    fn left(&self, held: Infallible) {
-        match held {}
+    fn left(&self, held: Held) {
+        self.parts().record(&self.gone(held), Method::GET.as_str());
     }
 
     fn answered(&self, answered: Answered, has_left: bool) {
@@ -146,20 +160,15 @@ impl Desk for Edge {
 }
 
 impl Edge {
-    /// A request that its head alone decides.
-    fn answered_at_once(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Option<Answered> {
-        let started = Instant::now();
-        let method = Method::from_bytes(head.method.as_bytes()).ok()?;
-        let target = std::str::from_utf8(head.target).ok()?;
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let asked = self.parts().asked(&method, path, query, head.headers);
-        let (reply, ended) = self.answer(&asked, started)?;
+    /// The answer to a request that its head alone decides, with its story.
+    fn answered_at_once(&self, asked: &Asked<'_>, peer: Option<IpAddr>, started: Instant) -> Option<(Exchange, Reply)> {
+        let (reply, ended) = self.answer(asked, started)?;
         let mut exchange = self.parts().unread(started);
-        self.parts().describe(&mut exchange, peer, &asked);
+        self.parts().describe(&mut exchange, peer, asked);
         exchange.status = reply.status.as_u16();
-        exchange.bytes_out = if method == Method::HEAD { 0 } else { reply.body.len() as u64 };
+        exchange.bytes_out = if *asked.method == Method::HEAD { 0 } else { reply.body.len() as u64 };
         exchange.answered_by = AnsweredBy::Edge;
         exchange.ended = ended;
-        Some(Answered { exchange, method, reply })
+        Some((exchange, reply))
     }
 }

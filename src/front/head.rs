@@ -27,6 +27,17 @@ pub(super) enum Parsed<'bytes> {
     Broken(Failure),
 }
 
+/// What a connection begins with that speaks HTTP/2 at once (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Whether a connection that begins like this speaks HTTP/2; `None` while it may come to either.
+pub(super) fn is_http2(arrived: &[u8]) -> Option<bool> {
+    if arrived.starts_with(PREFACE) {
+        return Some(true);
+    }
+    if PREFACE.starts_with(arrived) { None } else { Some(false) }
+}
+
 /// Room for the lines of a head. It is large, and left as it is until lines are put there.
 pub(super) type Room<'bytes> = [MaybeUninit<Header<'bytes>>; HEADERS_MAX];
 

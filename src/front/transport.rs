@@ -96,6 +96,11 @@ impl Transport {
         let _ = poll_fn(|context| self.poll_end(context)).await;
     }
 
+    /// Gives every byte to whoever reads, for as long as the connection lasts.
+    pub(super) fn open(&mut self) {
+        self.fence = Fence::Open;
+    }
+
     /// Gives up the memory around what has arrived, for a request that waits.
     pub(super) fn shrink(&mut self) {
         self.received = BytesMut::from(&*self.received);

@@ -7,6 +7,7 @@
 //! - `caller`: what passing answers tell of access tokens.
 //! - `login`: a login's body, and its answer beside its client.
 //! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
+//! - [`held`]: a quiet sync that is considered before its session has begun.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
@@ -16,12 +17,14 @@ mod attempt;
 mod caller;
 mod failure;
 mod forward;
+pub mod held;
 pub(crate) mod linger;
 mod login;
 mod retry;
 mod story;
 mod sync;
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +55,7 @@ use crate::upstream::Pools;
 use attempt::Attempts;
 use caller::Passing;
 pub(crate) use failure::ended;
+use held::Mark;
 use sync::Syncing;
 
 /// What every listener's proxy shares. Built once, by `server`.
@@ -121,6 +125,8 @@ pub struct Context {
     sync: Syncing,
     /// An answer that gives a token, while it passes.
     passing: Option<Passing>,
+    /// What was found of it before it came here.
+    mark: Option<Box<Mark>>,
 }
 
 impl Edge {
@@ -157,7 +163,11 @@ impl ProxyHttp for Edge {
     fn new_ctx(&self) -> Context {
         let exchange = self.parts.unread(Instant::now());
         let (attempts, sync) = (Attempts::default(), Syncing::default());
-        Context { exchange, attempts, failure: None, sync, passing: None }
+        Context { exchange, attempts, failure: None, sync, passing: None, mark: None }
+    }
+
+    fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, previous: Box<dyn Any + Send + Sync>) {
+        context.mark = previous.downcast().ok();
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -175,7 +185,7 @@ impl ProxyHttp for Edge {
         }
         session.set_read_timeout(Some(times.silence));
         session.set_write_timeout(Some(times.silence));
-        context.exchange.started = Instant::now();
+        context.exchange.started = context.mark.as_ref().map_or_else(Instant::now, |mark| mark.started);
         let head = session.req_header();
         let asked = self.parts.asked(&head.method, head.uri.path(), head.uri.query(), Headers::Map(&head.headers));
         self.parts.describe(&mut context.exchange, peer_address(session), &asked);

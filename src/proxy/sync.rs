@@ -3,7 +3,7 @@
 //!
 //! Not here: what becomes of it (`quiet::parking`). What is read of a sliding sync's body is kept by Pingora and sent on.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use super::held::Mark;
 use super::login::{beside_client, read};
 use super::{Context, Edge, asked, forward};
 use crate::quiet::declined::Declined;
@@ -35,12 +36,22 @@ pub(super) struct Syncing {
     remaining: Option<Duration>,
 }
 
+impl Syncing {
+    /// Takes over what was found of a sync before it came here.
+    pub(super) fn resume(&mut self, mark: Mark) {
+        (self.remaining, self.watched) = (mark.remaining, mark.watched);
+    }
+}
+
 impl Edge {
     /// Answers a sync with what was kept, if nothing has happened. `None` sends it on.
     pub(super) async fn sync(&self, session: &mut Session, context: &mut Context) -> Result<Option<Reply>> {
         let Some(protocol) = Protocol::of(context.exchange.endpoint) else { return Ok(None) };
         let Some(parking) = self.parts.quiet.parking() else { return Ok(None) };
         context.sync.is_sync = true;
+        if context.is_resumed() {
+            return Ok(None);
+        }
         let considered = match body(parking, protocol, session, context).await? {
             Ok(body) => {
                 let asked = asked(session.req_header(), context.exchange.endpoint);
@@ -55,7 +66,7 @@ impl Edge {
                 context.sync.watched = watched;
                 Ok(None)
             }
-            Considered::Replay(answer) => Ok(Some(self.replay(&answer, context))),
+            Considered::Replay(answer) => Ok(Some(self.replay(&answer, context.exchange.client))),
             Considered::Park(place) => self.park(parking, place, session, context).await,
         }
     }
@@ -78,7 +89,7 @@ impl Edge {
             }
             Ok(Ending::Replay) => {
                 parking.replayed(&place, now);
-                Ok(Some(self.replay(place.answer(), context)))
+                Ok(Some(self.replay(place.answer(), context.exchange.client)))
             }
             Ok(Ending::Wake(reason, remaining)) => {
                 context.exchange.declined = Some(reason.name());
@@ -90,9 +101,9 @@ impl Edge {
     }
 
     /// Synapse's answer once more. What belongs to this connection and this moment is added as to every answer.
-    fn replay(&self, answer: &Arc<KeptAnswer>, context: &Context) -> Reply {
+    pub(super) fn replay(&self, answer: &KeptAnswer, client: Option<IpAddr>) -> Reply {
         let mut headers = answer.headers.to_vec();
-        if self.is_told(context) {
+        if self.is_told(client) {
             headers.push((X_DENDRON, HeaderValue::from_static("replay")));
         }
         Reply { status: StatusCode::OK, headers, body: answer.body.clone() }
@@ -115,7 +126,7 @@ impl Edge {
         if let Some(watched) = &mut sync.watched {
             watched.begins(response.status, &response.headers);
         }
-        if self.is_told(context) {
+        if self.is_told(context.exchange.client) {
             let told = wake.map_or_else(|| "forwarded".to_owned(), |reason| format!("woken:{}", reason.name()));
             response.insert_header(X_DENDRON, told)?;
         }
@@ -140,8 +151,8 @@ impl Edge {
     }
 
     /// Whether whoever asked is told what dendron did: they are among those who run it.
-    fn is_told(&self, context: &Context) -> bool {
-        self.parts.trusted.trusts(context.exchange.client)
+    fn is_told(&self, client: Option<IpAddr>) -> bool {
+        self.parts.trusted.trusts(client)
     }
 }
 

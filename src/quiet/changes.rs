@@ -214,7 +214,11 @@ impl Book {
             Doubt::Gap(gap) => {
                 self.counts.gap(Detector::Stream);
                 let is_back = gap == Gap::Backwards;
-                // Positions that went back compare with nothing from before.
+                // Positions that went back compare with nothing from before: no later token would ever cover those. The
+                // moment stands for them all.
+                if is_back && let Mark::At(place, _) = mark {
+                    self.ledger.forget(place);
+                }
                 (Some(if is_back { now + BACKWARDS } else { now }), true)
             }
             Doubt::MalformedCommand | Doubt::TooManyWriters => (Some(now), true),

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::marks::{Mark, Marks, Point};
 use super::names::Name;
+use super::writers::Place;
 
 /// Who is touched, and by what.
 #[derive(Debug)]
@@ -76,6 +77,18 @@ impl Ledger {
     /// Something has happened that may concern everybody.
     pub fn touch_everybody(&mut self, mark: Mark) {
         self.everybody.raise(mark);
+    }
+
+    /// Forgets all positions of a place whose writer counts anew. It takes as long as there are rooms and people, but
+    /// happens only when a writer starts again.
+    pub fn forget(&mut self, place: Place) {
+        self.everybody.forget(place);
+        for touches in [&mut self.rooms, &mut self.people] {
+            for generation in [&mut touches.young, &mut touches.old] {
+                generation.all.forget(place);
+                generation.by_name.values_mut().for_each(|marks| marks.forget(place));
+            }
+        }
     }
 
     /// Whether anything has happened since `point` that concerns this subject, who is in these rooms.

@@ -75,6 +75,11 @@ impl Marks {
         }
     }
 
+    /// Forgets a place.
+    pub fn forget(&mut self, place: Place) {
+        self.places.retain(|(known, _)| *known != place);
+    }
+
     /// Where a place is.
     pub fn get(&self, place: Place) -> Option<i64> {
         self.places.iter().find(|(known, _)| *known == place).map(|(_, position)| *position)

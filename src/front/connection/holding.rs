@@ -8,35 +8,39 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Connection, stopped};
 use crate::front::decision::Hold;
-use crate::front::desk::{Desk, Ending};
+use crate::front::desk::{Desk, Ending, Mark};
+
+/// Why a request waits no longer.
+pub(super) enum Released {
+    /// It is answered, and the answer is in the outbox; whether it was the connection's last.
+    Answered { is_last: bool },
+    /// It goes on to the proxy, which is to know this, and it is its turn.
+    Woken(Option<Mark>, OwnedSemaphorePermit),
+    /// Its client has gone.
+    Gone,
+}
 
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
-    /// Lets a request wait, then answers it or has the proxy serve it. `None` when the connection carries no other.
-    pub(super) async fn hold(mut self, hold: Hold<D::Held>) -> Option<Self> {
+    /// Lets a request wait.
+    pub(super) async fn hold(&mut self, hold: Hold<D::Held>) -> Released {
         let Hold { passage, is_last, mut held } = hold;
         self.transport.shrink();
         match self.ending(&mut held).await {
-            None => {
-                self.front.desk.left(*held);
-                None
-            }
             Some(Ending::Answer) => {
                 let answered = self.front.desk.replayed(*held);
-                if self.answer(passage.head_bytes, answered, is_last) {
-                    self.end().await;
-                    return None;
-                }
-                Some(self)
+                Released::Answered { is_last: self.answer(passage.head_bytes, answered, is_last) }
             }
-            Some(Ending::Pass) => {
-                let Some(permit) = self.turn().await else {
-                    self.front.desk.left(*held);
-                    return None;
-                };
-                let mark = self.front.desk.woken(*held);
-                self.pass(passage, Some(mark), Some(permit)).await
-            }
+            Some(Ending::Pass) => match self.turn().await {
+                Some(turn) => Released::Woken(self.front.desk.woken(*held), turn),
+                None => self.gone(*held),
+            },
+            None => self.gone(*held),
         }
+    }
+
+    fn gone(&self, held: D::Held) -> Released {
+        self.front.desk.left(held);
+        Released::Gone
     }
 
     /// Why the request waits no longer; `None` when its client has gone.

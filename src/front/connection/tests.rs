@@ -80,8 +80,8 @@ impl Desk for Arc<Notes> {
         known("GET", &held.target)
     }
 
-    fn woken(&self, _held: Held) -> Mark {
-        Box::new("woken".to_owned())
+    fn woken(&self, _held: Held) -> Option<Mark> {
+        Some(Box::new("woken".to_owned()))
     }
 
     fn left(&self, held: Held) {

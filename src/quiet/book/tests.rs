@@ -395,3 +395,17 @@ fn delays_are_spread_and_of_the_seed() {
     let early = delays.iter().filter(|delay| **delay < SPREAD / 2).count();
     assert!((400..600).contains(&early), "{early}");
 }
+
+#[test]
+fn a_writer_that_counts_anew_parks_again_when_its_moment_is_past() {
+    let mut world = World::live();
+    let mut place = world.parked("@a");
+    world.change(Stream::Typing, "w", 500, Concerns::Room("!1".into()));
+    assert_eq!(world.woken(&mut place), Some(WakeReason::Stream(Stream::Typing)));
+    world.change(Stream::Typing, "w", 1, Concerns::Everybody(Doubt::Gap(Gap::Backwards)));
+    world.load(&ROOMS);
+    // An answer from about that time may still be of a process that has not heard of it.
+    world.learn("@a", NEXT);
+    assert_eq!(reason(&world.consider("@a", NEXT)), Some(Reason::NothingKept));
+    world.parked("@a");
+}

@@ -1,0 +1,147 @@
+//! A sync that is considered before a session has begun, by what stands before the proxy: it is answered there, waits
+//! there for less than a session costs, or comes to the filters with what has been found, so that nobody asks twice.
+//!
+//! Not here: connections (`front`), and what becomes of a sync (`quiet::parking`).
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use super::{Context, Edge};
+use crate::answer::Asked;
+use crate::endpoint::Endpoint;
+use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
+use crate::quiet::eligible::Protocol;
+use crate::quiet::parking::{Considered, Parking, Place};
+use crate::quiet::watched::Watched;
+use crate::quiet::{Ending, REMAINING_MIN, WakeReason};
+use crate::reply::Reply;
+
+/// A sync that waits. When it is dropped, it waits no longer.
+pub struct Held {
+    place: Place,
+    /// Why it was woken, and when its time would have been over.
+    woken: Option<(WakeReason, Instant)>,
+    started: Instant,
+    request_id: RequestId,
+    client: Option<IpAddr>,
+    endpoint: Endpoint,
+}
+
+/// What the filters are to know of a sync that was considered before it came to them.
+pub struct Mark {
+    /// When it came.
+    pub(super) started: Instant,
+    /// How long it has waited, if it has.
+    parked: Option<Duration>,
+    /// What is left of its timeout then.
+    pub(super) remaining: Option<Duration>,
+    /// Why it goes on.
+    declined: &'static str,
+    /// What is to be told of its answer.
+    pub(super) watched: Option<Box<Watched>>,
+}
+
+/// What becomes of a sync that was considered.
+pub(crate) enum Early {
+    /// It is answered.
+    Answer(Exchange, Reply),
+    /// It waits.
+    Hold(Held),
+    /// It goes on with this.
+    Pass(Mark),
+}
+
+impl Edge {
+    /// What becomes of a request without a body that came at `started`. `None` where it is no sync that could be parked.
+    pub(crate) fn consider_early(&self, asked: &Asked<'_>, peer: Option<IpAddr>, started: Instant) -> Option<Early> {
+        let parking = self.parts.quiet.parking()?;
+        let protocol = Protocol::of(asked.endpoint).filter(|protocol| *protocol == Protocol::Sync)?;
+        if *asked.method != Method::GET {
+            return None;
+        }
+        let mut exchange = self.parts.unread(started);
+        self.parts.describe(&mut exchange, peer, asked);
+        Some(match parking.consider(protocol, asked, None, exchange.client, started) {
+            Considered::Forward { declined, watched } => {
+                Early::Pass(Mark { started, parked: None, remaining: None, declined: declined.name(), watched })
+            }
+            Considered::Replay(answer) => {
+                let reply = self.replay(&answer, exchange.client);
+                Early::Answer(answered(exchange, &reply), reply)
+            }
+            Considered::Park(place) => {
+                let Exchange { request_id, client, endpoint, .. } = exchange;
+                Early::Hold(Held { place, woken: None, started, request_id, client, endpoint })
+            }
+        })
+    }
+
+    /// Waits until a sync is woken, or is answered: then it is `true`. The future may be dropped and made again.
+    pub(crate) async fn is_over(&self, held: &mut Held) -> bool {
+        // Where nothing is parked, nothing is held.
+        let Some(parking) = self.parts.quiet.parking() else { return true };
+        match held.place.ended(parking).await {
+            Ending::Replay => true,
+            Ending::Wake(reason, remaining) => {
+                held.woken = Some((reason, Instant::now() + remaining));
+                false
+            }
+        }
+    }
+
+    /// The answer to a sync whose time is over.
+    pub(crate) fn over(&self, held: Held) -> (Exchange, Reply) {
+        let reply = self.replay(held.place.answer(), held.client);
+        let exchange = self.ends(held, Parking::replayed);
+        (answered(exchange, &reply), reply)
+    }
+
+    /// What the filters are to know of a sync that was woken, and has perhaps waited for its turn since then.
+    pub(crate) fn resumed(&self, held: Held) -> Option<Mark> {
+        let now = Instant::now();
+        let Held { place, woken, started, .. } = held;
+        let parked = Some(now.saturating_duration_since(place.begun()));
+        let (reason, deadline) = woken?;
+        let remaining = deadline.saturating_duration_since(now).max(REMAINING_MIN);
+        let watched = self.parts.quiet.parking()?.woken(place, reason, remaining, now);
+        Some(Mark { started, parked, remaining: Some(remaining), declined: reason.name(), watched: Some(watched) })
+    }
+
+    /// The story of a sync whose client has gone.
+    pub(crate) fn gone(&self, held: Held) -> Exchange {
+        let mut exchange = self.ends(held, Parking::left);
+        exchange.ended = Ended::ClientGone;
+        exchange
+    }
+
+    fn ends(&self, held: Held, tell: impl FnOnce(&Parking, &Place, Instant)) -> Exchange {
+        let now = Instant::now();
+        if let Some(parking) = self.parts.quiet.parking() {
+            tell(parking, &held.place, now);
+        }
+        let mut exchange = Exchange::new(held.started, held.request_id, held.endpoint, held.client);
+        exchange.parked = Some(now.saturating_duration_since(held.place.begun()));
+        exchange
+    }
+}
+
+impl Context {
+    /// Takes over what was found of a sync before it came here; whether anything was.
+    pub(super) fn is_resumed(&mut self) -> bool {
+        let Some(mark) = self.mark.take() else { return false };
+        self.exchange.parked = mark.parked;
+        self.exchange.declined = Some(mark.declined);
+        self.sync.resume(*mark);
+        true
+    }
+}
+
+/// The story of a sync that is answered here.
+fn answered(mut exchange: Exchange, reply: &Reply) -> Exchange {
+    exchange.status = reply.status.as_u16();
+    exchange.bytes_out = reply.body.len() as u64;
+    exchange.answered_by = AnsweredBy::Edge;
+    exchange
+}

@@ -16,6 +16,7 @@ use crate::answer::{Head, malformed};
 use crate::reply::Failure;
 
 /// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "it is made once a request and looked at at once; a box would cost more")]
 pub(super) enum Decision<H> {
     /// Its head is not whole yet.
     Wait,

@@ -43,6 +43,7 @@ pub trait Desk: Send + Sync + 'static {
 }
 
 /// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "it is made once a request and looked at at once; a box would cost more")]
 pub enum Verdict<H> {
     /// It is answered.
     Answer(Answered),

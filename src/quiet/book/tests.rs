@@ -406,6 +406,6 @@ fn a_writer_that_counts_anew_parks_again_when_its_moment_is_past() {
     world.load(&ROOMS);
     // An answer from about that time may still be of a process that has not heard of it.
     world.learn("@a", NEXT);
-    assert_eq!(reason(&world.consider("@a", NEXT)), Some(Reason::NothingKept));
+    assert_eq!(reason(&world.consider("@a", NEXT)), Some(Reason::Touched));
     world.parked("@a");
 }

@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Somebody who is shown each event. It holds everything up, so that it must be quick and wait for nobody.
 pub type Reader = Box<dyn FnMut(&Event) + Send>;
 
-/// The replication stream, followed once [`Reading`] runs.
+/// The replication stream, followed once its background service runs.
 pub struct Following {
     state: watch::Receiver<State>,
     outbox: Outbox,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use dendron::quiet::book::{Book, Decision, Place};
+use dendron::quiet::parked::Wake;
 use dendron::quiet::schedule::{Done, Standing, Work};
 use dendron::quiet::since::LAYOUT;
 use dendron::quiet::{KeptAnswer, Limits, Poll, PollHasher, PollKind, Seen};
@@ -102,7 +103,7 @@ impl World {
         self.book.apply(&Event::Change(change), self.now);
         let (wakes, _) = self.book.take_outcome();
         let count = wakes.len();
-        wakes.into_iter().for_each(|wake| wake.send());
+        wakes.into_iter().for_each(Wake::send);
         count
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dendron::replication::State;
 use dendron::replication::follower::Reason;
+use dendron::route::Key;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
@@ -47,28 +48,29 @@ fn a_caller_is_learned(stack: &mut Stack) -> Result<(), Failed> {
 
     // By what passes by: a login, and a sync that Synapse answers.
     let device = log_in(&user, &inside, json!({}))?;
-    let caller = inside.owner(&device.token).ok_or("the login taught nothing")?;
-    ensure_eq!((caller.user_id(), caller.device_id()), (&*user.user_id, Some(&*device.device_id)), "a login's caller");
+    let key = Some(Key::of_user(&user.user_id));
+    ensure_eq!(inside.key(&device.token), key, "a login's caller");
     let refreshing = log_in(&user, &inside, json!({ "refresh_token": true }))?;
-    ensure!(inside.owner(&refreshing.token).is_some(), "a login with a refresh token taught nothing");
+    ensure_eq!(inside.key(&refreshing.token), key, "the caller of a login with a refresh token");
     let registered = User::register(&inside.client, "registered")?;
-    let caller = inside.owner(&registered.token).ok_or("the registration taught nothing")?;
-    ensure_eq!(caller.user_id(), registered.user_id, "a registration's caller");
+    ensure_eq!(inside.key(&registered.token), Some(Key::of_user(&registered.user_id)), "a registration's caller");
     ensure_eq!(inside.metric(LEARNED)?, 0.0, "questions while logins pass by");
 
     // By asking, once, about a token that came by nowhere.
-    ensure!(inside.owner(&user.token).is_none(), "who told of it?");
+    ensure_eq!(inside.key(&user.token), None, "who told of it?");
     (0..10).for_each(|_| inside.ask(&user.token));
-    let caller = eventually(SOON, || inside.believed(&user.token).ok_or_else(|| "not learned".into()))?;
-    ensure_eq!((caller.user_id(), caller.device_id()), (&*user.user_id, Some(&*user.device_id)), "the caller");
+    eventually(SOON, || if inside.key(&user.token) == key { Ok(()) } else { Err("not learned".into()) })?;
     ensure_eq!(inside.metric(LEARNED)?, 1.0, "questions about one token");
+    believed_soon(&inside, &user)?;
+    let caller = inside.believed(&user.token).ok_or("believed no more")?;
+    ensure_eq!((caller.user_id(), caller.device_id()), (&*user.user_id, Some(&*user.device_id)), "the caller");
     (0..10).for_each(|_| inside.ask("syt_bm9ib2R5_nothing_0"));
     eventually(SOON, || {
         let refused = inside.metric(REFUSED)?;
         if refused > 0.0 { Ok(()) } else { Err("not refused yet".into()) }
     })?;
     ensure_eq!(inside.metric(REFUSED)?, 1.0, "questions about a token that is none");
-    ensure!(inside.owner("syt_bm9ib2R5_nothing_0").is_none(), "a token that is none was learned");
+    ensure!(inside.key("syt_bm9ib2R5_nothing_0").is_none(), "a token that is none was learned");
     Ok(())
 }
 
@@ -102,15 +104,10 @@ fn an_ended_token_is_forgotten(stack: &mut Stack) -> Result<(), Failed> {
     let inside = Inside::start(stack, "tokens-ended", "")?;
     inside.wait_for(State::Live)?;
     let bystander = User::register(&stack.client(), "bystander")?;
-    inside.ask(&bystander.token);
+    believed_soon(&inside, &bystander)?;
     for (name, end) in ENDS {
         let user = User::register(&stack.client(), "ending")?;
-        // What a registration does to a user's caches is told a moment later, and ends what was asked before.
-        eventually(SOON, || {
-            inside.ask(&user.token);
-            ensure!(inside.believed(&user.token).is_some(), "{name}: not learned");
-            Ok(())
-        })?;
+        believed_soon(&inside, &user)?;
         end(stack, &user).map_err(|reason| format!("{name}: {}", reason.message().unwrap_or_default()))?;
         eventually(SOON, || {
             ensure!(inside.believed(&user.token).is_none(), "{name}: the token is still believed");
@@ -118,7 +115,7 @@ fn an_ended_token_is_forgotten(stack: &mut Stack) -> Result<(), Failed> {
         })?;
         let answer = user.through(&inside.client).get(SYNC)?;
         ensure_eq!(answer.status, 401, "{name}: Synapse's own word");
-        ensure!(inside.owner(&user.token).is_none(), "{name}: the token is still known");
+        ensure!(inside.key(&user.token).is_none(), "{name}: the token is still known");
     }
     ensure!(inside.believed(&bystander.token).is_some(), "somebody else's token was forgotten, too");
     ensure!(inside.metric(r#"dendron_tokens_forgotten_total{what="token"}"#)? >= 6.0, "what was forgotten");
@@ -134,14 +131,14 @@ fn what_passes_by_is_forgotten(stack: &mut Stack) -> Result<(), Failed> {
         ("/_matrix/client/v3/account/deactivate", json!({ "erase": false })),
     ] {
         let user = User::register(&inside.client, "passing")?;
-        ensure!(inside.owner(&user.token).is_some(), "{path}: not learned");
+        ensure!(inside.key(&user.token).is_some(), "{path}: not learned");
         let mut body = body;
         if path.ends_with("deactivate") {
             body["auth"] = auth(&user);
         }
         ok(&user, "POST", path, &body)?;
         ensure_eq!(user.get(SYNC)?.status, 401, "{path}: the token after it");
-        ensure!(inside.owner(&user.token).is_none(), "{path}: the token is still known");
+        ensure!(inside.key(&user.token).is_none(), "{path}: the token is still known");
     }
     // Refreshed: the new token is the same caller's.
     let user = User::register(&inside.client, "refreshing")?;
@@ -150,9 +147,8 @@ fn what_passes_by_is_forgotten(stack: &mut Stack) -> Result<(), Failed> {
     let body = json!({ "refresh_token": login["refresh_token"] });
     let answer = User { token: old.clone(), ..user.clone() }.send("POST", "/_matrix/client/v3/refresh", &body)?;
     let new = text(&expect_ok(&answer, "refresh")?, "access_token");
-    let caller = inside.owner(&new).ok_or("the refresh taught nothing")?;
-    ensure_eq!((caller.user_id(), caller.device_id()), (&*user.user_id, login["device_id"].as_str()), "its caller");
-    ensure!(inside.owner(&old).is_none(), "the old token is still known");
+    ensure_eq!(inside.key(&new), Some(Key::of_user(&user.user_id)), "its caller");
+    ensure!(inside.key(&old).is_none(), "the old token is still known");
     Ok(())
 }
 
@@ -162,7 +158,7 @@ fn nobody_is_believed_without_redis(stack: &mut Stack) -> Result<(), Failed> {
         let inside = Inside::start(stack, "tokens-without", "redis: null")?;
         ensure!(!inside.follows(), "a stream without Redis");
         inside.ask(&user.token);
-        eventually(SOON, || inside.owner(&user.token).map(drop).ok_or_else(|| "not learned".into()))?;
+        eventually(SOON, || inside.key(&user.token).map(drop).ok_or_else(|| "not learned".into()))?;
         ensure!(inside.believed(&user.token).is_none(), "believed without anybody who would tell of its end");
     }
     // Redis that goes away and comes back.
@@ -170,13 +166,7 @@ fn nobody_is_believed_without_redis(stack: &mut Stack) -> Result<(), Failed> {
     let path = proxy.address().trim_start_matches("unix:").to_owned();
     let inside = Inside::start(stack, "tokens-cut", &format!("redis: {{enabled: true, path: '{path}'}}"))?;
     inside.wait_for(State::Live)?;
-    let learned = || {
-        eventually(SOON, || {
-            inside.ask(&user.token);
-            inside.believed(&user.token).map(drop).ok_or_else(|| "not learned".into())
-        })
-    };
-    learned()?;
+    believed_soon(&inside, &user)?;
     proxy.cut();
     inside.wait_for(State::Degraded(Reason::Disconnected))?;
     eventually(SOON, || {
@@ -187,7 +177,7 @@ fn nobody_is_believed_without_redis(stack: &mut Stack) -> Result<(), Failed> {
     ensure!(inside.believed(&user.token).is_none(), "believed while nothing is heard, because Synapse took it");
     proxy.mend();
     inside.wait_for(State::Live)?;
-    learned()
+    believed_soon(&inside, &user)
 }
 
 /// As with the Matrix Authentication Service, whose tokens do not name their user.
@@ -205,7 +195,7 @@ fn opaque_tokens_are_balanced_by_user(stack: &mut Stack) -> Result<(), Failed> {
         }
         for device in &tokens {
             ok(device, "GET", SYNC, &Value::Null)?;
-            eventually(SOON, || inside.owner(&device.token).map(drop).ok_or_else(|| "not learned".into()))?;
+            eventually(SOON, || inside.key(&device.token).map(drop).ok_or_else(|| "not learned".into()))?;
         }
         let mut served = Vec::new();
         for (place, device) in tokens.iter().enumerate() {
@@ -219,6 +209,15 @@ fn opaque_tokens_are_balanced_by_user(stack: &mut Stack) -> Result<(), Failed> {
     }
     ensure_eq!(inside.metric(LEARNED)?, 12.0, "questions about twelve tokens");
     Ok(())
+}
+
+/// Has Synapse asked until the answer is believed. What a registration does to a user's caches is told a moment later,
+/// and ends what was asked before.
+fn believed_soon(inside: &Inside, user: &User) -> Result<(), Failed> {
+    eventually(SOON, || {
+        inside.ask(&user.token);
+        inside.believed(&user.token).map(drop).ok_or_else(|| "not believed".into())
+    })
 }
 
 /// Logs the user in once more, through the edge in the test.

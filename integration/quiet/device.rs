@@ -38,7 +38,12 @@ pub struct Poll(JoinHandle<Result<Answer, String>>);
 impl Device {
     /// A device that has not synced yet.
     pub fn new(user: &User, edge: &Edge) -> Self {
-        let user = user.through(&Client::new(&format!("http://{}", edge.address)));
+        Device::at(user, &edge.address)
+    }
+
+    /// The same, at an address of an edge's.
+    pub fn at(user: &User, address: &str) -> Self {
+        let user = user.through(&Client::new(&format!("http://{address}")));
         Device { user, is_sliding: false, since: None, to_device_since: None, agent: String::new() }
     }
 
@@ -132,8 +137,13 @@ pub fn sum(edge: &Edge, name: &str, labels: &[(&str, &str)]) -> Result<f64, Fail
 
 /// Waits until so many syncs are parked.
 pub fn expect_parked(edge: &Edge, count: u32) -> Result<(), Failed> {
+    expect_parked_at(edge.admin(), count)
+}
+
+/// The same, by the admin listener.
+pub fn expect_parked_at(admin: &Client, count: u32) -> Result<(), Failed> {
     eventually(SOON, || {
-        let parked = sum(edge, "dendron_sync_parked", &[])?;
+        let parked = Metrics::scrape(admin)?.sum("dendron_sync_parked", &[]);
         if parked == f64::from(count) { Ok(()) } else { Err(format!("{parked} are parked, not {count}").into()) }
     })
 }

@@ -9,6 +9,7 @@ use dendron::answer::Offer;
 use dendron::config::{Source, load};
 use dendron::credentials::AccessToken;
 use dendron::replication::State;
+use dendron::route::Key;
 use dendron::server::Dendron;
 use dendron::token::{Caller, TokenHash, Visitor};
 use http::HeaderMap;
@@ -89,9 +90,9 @@ impl Inside {
         self.dendron.callers().get(self.hash(token)?, Instant::now())
     }
 
-    /// Whose token it is or was, if that is known.
-    pub fn owner(&self, token: &str) -> Option<Caller> {
-        self.dendron.callers().owner(self.hash(token)?)
+    /// What syncs with this token are balanced by, if it is known whose it is or was.
+    pub fn key(&self, token: &str) -> Option<Key> {
+        self.dendron.callers().balancing_key(self.hash(token)?)
     }
 
     /// Has Synapse asked about a token.

@@ -35,8 +35,7 @@ const COLUMNS: Columns = &[
 const ROOMS_OF: &str = "SELECT state_key, room_id FROM current_state_events \
     WHERE type = 'm.room.member' AND membership = 'join' AND state_key = ANY($1) \
     UNION SELECT user_id, room_id FROM local_current_membership WHERE membership = 'join' AND user_id = ANY($1)";
-/// As Synapse itself finds whom to wake (`get_rooms_to_notify_for_device_changes` or the like in its
-/// `storage/databases/main/devices.py`).
+/// As Synapse itself finds the rooms to wake (`get_all_device_list_changes` in `storage/databases/main/devices.py`).
 const ROOMS_OF_DEVICE_CHANGES: &str =
     "SELECT DISTINCT room_id FROM device_lists_changes_in_room WHERE stream_id > $1 AND stream_id <= $2";
 const LOCAL_MEMBERS_OF: &str =

@@ -34,8 +34,7 @@ impl Edge {
     /// The key of the user behind a token, if that is known. Whose a token is does not change, so that a client moves to
     /// another process for this once at most.
     pub(super) fn user_key(&self, token: &AccessToken<'_>) -> Option<Key> {
-        let caller = self.parts.callers.owner(self.parts.callers.hash(token))?;
-        Some(Key::of_user(caller.user_id()))
+        self.parts.callers.balancing_key(self.parts.callers.hash(token))
     }
 
     /// Looks at the head of Synapse's answer.
@@ -78,16 +77,8 @@ impl Edge {
                 context.passing =
                     Passing::begin(&response.headers, instead_of).filter(|_| kind.is_none_or(|kind| kind != "guest"));
             }
-            Meaning::EndsToken => {
-                if let Some(own) = own {
-                    callers.forget(Forget::Token(own), now);
-                }
-            }
-            Meaning::EndsCallers => match own.and_then(|own| callers.owner(own)) {
-                Some(caller) => callers.forget(Forget::User(caller.user_id()), now),
-                // Whoever is not known has nothing that could be forgotten, but may be learned just now.
-                None => own.into_iter().for_each(|own| callers.forget(Forget::Token(own), now)),
-            },
+            Meaning::EndsToken => own.into_iter().for_each(|own| callers.forget(Forget::Token(own), now)),
+            Meaning::EndsCallers => own.into_iter().for_each(|own| callers.forget(Forget::Caller(own), now)),
             Meaning::EndsUsers => {
                 let span = context.exchange.endpoint.subject.span();
                 let user_id = span.map(|span| percent_decode_str(span.of(request.uri.path())).decode_utf8_lossy());
@@ -115,7 +106,7 @@ impl Edge {
         }
         let (hash, now) = (callers.hash(token), Instant::now());
         callers.confirm(hash, context.exchange.started);
-        if callers.owner(hash).is_none() {
+        if !callers.knows(hash) {
             let visitor =
                 Visitor { address: context.exchange.client, user_agent: request.headers.get(USER_AGENT).cloned() };
             callers.ask(hash, token, visitor, now);

@@ -75,7 +75,7 @@ impl Edge {
     async fn park(
         &self,
         parking: &Parking,
-        mut place: Place,
+        mut place: Box<Place>,
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Option<Reply>> {

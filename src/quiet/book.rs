@@ -298,23 +298,23 @@ impl Book {
         Subject { user: namer.user(user), device: namer.device(user, caller.device_id()), token: namer.token(token) }
     }
 
-    /// Lets go of all who are parked, each after a delay of its own.
-    pub fn release_all(&mut self, reason: WakeReason) {
-        self.wake_all(reason, |_| true);
+    /// Lets go of all who are parked, each at a moment of its own.
+    pub fn release_all(&mut self, reason: WakeReason, now: Instant) {
+        self.wake_all(reason, |_| true, now);
     }
 
-    pub(super) fn wake_all(&mut self, reason: WakeReason, is_meant: impl Fn(&Record) -> bool) {
+    pub(super) fn wake_all(&mut self, reason: WakeReason, is_meant: impl Fn(&Record) -> bool, now: Instant) {
         let jitter = &mut self.jitter;
-        self.parked.wake_all(reason, is_meant, || delay(jitter), &mut self.wakes);
+        self.parked.wake_all(reason, is_meant, || now + delay(jitter), &mut self.wakes);
     }
 
     /// Nothing is parked any more, and nothing that was kept is used again.
-    pub(super) fn cease(&mut self, state: State, reason: WakeReason) {
+    pub(super) fn cease(&mut self, state: State, reason: WakeReason, now: Instant) {
         if self.state != State::Latched {
             self.state = state;
         }
         self.epoch += 1;
-        self.wake_all(reason, |_| true);
+        self.wake_all(reason, |_| true, now);
         let kept = self.kept.take();
         self.rubbish.push(Box::new(kept));
         self.lookups.clear();

@@ -25,7 +25,7 @@ impl Book {
     pub fn apply(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Live(positions) => self.followed(positions),
-            Event::Lost(_) => self.cease(State::NotFollowed, WakeReason::NotLive),
+            Event::Lost(_) => self.cease(State::NotFollowed, WakeReason::NotLive, now),
             Event::Change(change) => self.change(change, now),
         }
     }
@@ -125,8 +125,10 @@ impl Book {
     }
 
     fn moved(&mut self, room: Name, user: &str) {
-        self.members.moved(room, user);
+        let added = self.members.moved(room, user);
         self.lookups.moved(user);
+        // Another writer may have told already of what has happened there since.
+        added.into_iter().for_each(|user| self.compare_again(user));
     }
 
     pub(super) fn touch_room(&mut self, room: Name, stream: Stream, mark: Mark) {
@@ -173,27 +175,26 @@ impl Book {
     fn look_up(&mut self, stream: Stream, mark: Mark, wanted: Wanted, now: Instant) {
         let is_about_members = matches!(wanted, Wanted::MembersOf(_));
         if self.lookups.add(stream, mark, wanted, now).is_err() {
-            self.give_up_lookup(stream, mark, is_about_members);
+            self.give_up_lookup(stream, mark, is_about_members, now);
         }
     }
 
     /// The database did not say in time whom a change concerns.
-    pub(super) fn give_up_lookup(&mut self, stream: Stream, mark: Mark, is_about_members: bool) {
+    pub(super) fn give_up_lookup(&mut self, stream: Stream, mark: Mark, is_about_members: bool, now: Instant) {
         self.counts.lookups_given_up += 1;
         if is_about_members {
             self.members.doubt_all();
         }
-        self.touch_everybody(stream, mark);
+        self.touch_everybody(stream, mark, now);
     }
 
     /// Whoever has come into a room, as the database says.
-    pub(super) fn joined(&mut self, room: Name, user: &str, stream: Stream, mark: Mark) {
-        if let Some(index) = self.members.joined(room, user) {
-            self.parked.wake(index, WakeReason::Stream(stream), |record| !record.point.covers(mark), &mut self.wakes);
-        }
+    pub(super) fn joined(&mut self, room: Name, user: &str) {
+        let added = self.members.joined(room, user);
+        added.into_iter().for_each(|user| self.compare_again(user));
     }
 
-    /// A user's rooms are known anew: what has happened in them may be news.
+    /// A user's rooms are others than before: what has happened in them already may be news.
     pub(super) fn compare_again(&mut self, user: UserIndex) {
         let Some(rooms) = self.members.rooms(user) else { return };
         let ledger = &self.ledger;
@@ -202,9 +203,9 @@ impl Book {
     }
 
     /// Something that may concern everybody.
-    pub(super) fn touch_everybody(&mut self, stream: Stream, mark: Mark) {
+    pub(super) fn touch_everybody(&mut self, stream: Stream, mark: Mark, now: Instant) {
         self.ledger.touch_everybody(mark);
-        self.wake_all(WakeReason::Doubt(stream), |record| !record.point.covers(mark));
+        self.wake_all(WakeReason::Doubt(stream), |record| !record.point.covers(mark), now);
     }
 
     /// Something that was not understood, or was missed.
@@ -224,9 +225,9 @@ impl Book {
             self.members.doubt_all();
             self.lookups.moved_all();
         }
-        self.touch_everybody(stream, mark);
+        self.touch_everybody(stream, mark, now);
         if let Some(moment) = moment {
-            self.touch_everybody(stream, Mark::Moment(moment));
+            self.touch_everybody(stream, Mark::Moment(moment), now);
         }
     }
 }

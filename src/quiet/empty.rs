@@ -251,13 +251,15 @@ impl Sections {
     }
 }
 
-/// Whether an extension has anything besides positions and counts.
+/// Whether a section has anything besides positions and counts.
 fn has_content(value: &Value) -> bool {
     match value {
         Value::Array(items) => !items.is_empty(),
-        Value::Object(entries) => entries.iter().any(|(key, value)| {
-            !matches!(key.as_str(), "device_one_time_keys_count" | "device_unused_fallback_key_types")
-                && has_content(value)
+        Value::Object(entries) => entries.iter().any(|(key, value)| match key.as_str() {
+            // What a sliding sync names even if there is nothing.
+            "rooms" | "device_lists" | "events" | "changed" | "left" | "global" => has_content(value),
+            "next_batch" | "device_one_time_keys_count" | "device_unused_fallback_key_types" => false,
+            _ => true,
         }),
         _ => false,
     }

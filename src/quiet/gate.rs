@@ -115,8 +115,8 @@ impl Gate {
     }
 
     /// Lets go of all who are parked, spread over two seconds.
-    pub fn release_all(&self, reason: WakeReason) {
-        self.shared.with(|book| book.release_all(reason));
+    pub fn release_all(&self, reason: WakeReason, now: Instant) {
+        self.shared.with(|book| book.release_all(reason, now));
     }
 
     /// Whether it is live, and if not, why.

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::gate::Shared;
 use super::lookups::Wanted;
 use super::schedule::{Done, Standing, Work};
+use super::state::State;
 use crate::database::{Database, Unavailable};
 
 /// How often time passes for the gate.
@@ -15,18 +16,35 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many questions may be under way; others wait.
 const QUESTIONS_MAX: usize = 16;
 
+/// What came of a question.
+struct Answer {
+    done: Done,
+    /// Why there is no answer.
+    obstacle: Option<Unavailable>,
+}
+
+/// What was said last, so that each change is said once.
+#[derive(Default)]
+struct Said {
+    state: Option<State>,
+    obstacle: Option<Unavailable>,
+}
+
 /// Asks whatever is to be asked, and hands in the answers. For ever.
 pub(super) async fn run(shared: &Shared, database: Arc<Database>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut under_way: JoinSet<Done> = JoinSet::new();
-    let mut said = None;
+    let mut under_way: JoinSet<Answer> = JoinSet::new();
+    let mut said = Said::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => shared.with(|book| book.tick(Instant::now())),
             () = shared.work() => {}
-            Some(done) = under_way.join_next() => {
-                if let Ok(done) = done {
+            Some(answer) = under_way.join_next() => {
+                if let Ok(Answer { done, obstacle }) = answer {
+                    if matches!(done, Done::Standing(_)) {
+                        said.obstacle(obstacle);
+                    }
                     shared.with(|book| book.done(done, Instant::now()));
                 }
             }
@@ -37,24 +55,17 @@ pub(super) async fn run(shared: &Shared, database: Arc<Database>) {
                 under_way.spawn(async move { ask(&database, work).await });
             }
         }
-        tell(&mut said, shared.with(|book| book.state()));
+        said.state(shared.with(|book| book.state()));
     }
 }
 
-/// Tells of a change of the gate's state, once.
-fn tell(said: &mut Option<super::State>, state: super::State) {
-    if said.replace(state) != Some(state) {
-        tracing::info!("quiet: {}", state.name());
-    }
-}
-
-async fn ask(database: &Database, work: Work) -> Done {
+async fn ask(database: &Database, work: Work) -> Answer {
     match work {
-        Work::Standing => Done::Standing(told("where its writers are", standing(database).await)),
+        Work::Standing => answer(standing(database).await, Done::Standing),
         Work::Rooms(questions) => {
             let names: Vec<&str> = questions.iter().map(|question| &*question.name).collect();
-            let rooms = told("rooms of users", database.rooms_of(&names).await);
-            Done::Rooms(questions, rooms)
+            let rooms = database.rooms_of(&names).await;
+            answer(rooms, |rooms| Done::Rooms(questions, rooms))
         }
         Work::Lookup(id, wanted) => {
             let found = match wanted {
@@ -65,7 +76,7 @@ async fn ask(database: &Database, work: Work) -> Done {
                 Wanted::DeviceChanges(after, upto) => database.rooms_of_device_changes(after, upto).await,
                 Wanted::MembersOf(room) => database.local_members_of(&room).await,
             };
-            Done::Lookup(id, told("whom a change concerns", found))
+            answer(found, |found| Done::Lookup(id, found))
         }
     }
 }
@@ -76,6 +87,26 @@ async fn standing(database: &Database) -> Result<Standing, Unavailable> {
     Ok(Standing { instances, positions: database.stream_positions().await? })
 }
 
-fn told<T>(what: &str, answer: Result<T, Unavailable>) -> Option<T> {
-    answer.inspect_err(|error| tracing::debug!(%error, "quiet: the database does not tell {what}")).ok()
+fn answer<T>(found: Result<T, Unavailable>, done: impl FnOnce(Option<T>) -> Done) -> Answer {
+    match found {
+        Ok(found) => Answer { done: done(Some(found)), obstacle: None },
+        Err(obstacle) => Answer { done: done(None), obstacle: Some(obstacle) },
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    fn state(&mut self, state: State) {
+        if self.state.replace(state) != Some(state) {
+            tracing::info!("quiet: {}", state.name());
+        }
+    }
+
+    fn obstacle(&mut self, obstacle: Option<Unavailable>) {
+        if let Some(obstacle) = obstacle.as_ref().filter(|obstacle| self.obstacle.as_ref() != Some(*obstacle)) {
+            tracing::warn!(%obstacle, "quiet: syncs are not parked while Synapse's database cannot be asked");
+        }
+        self.obstacle = obstacle;
+    }
 }

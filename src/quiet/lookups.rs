@@ -106,10 +106,11 @@ impl Lookups {
         self.waiting.iter_mut().for_each(|lookup| lookup.is_moved = true);
     }
 
-    /// What is to be asked now; each is to be answered, if it can.
-    pub fn questions(&mut self, now: Instant) -> Vec<(u64, Wanted)> {
+    /// What is to be asked now, so much at most; each is to be answered, if it can.
+    pub fn questions(&mut self, count_max: usize, now: Instant) -> Vec<(u64, Wanted)> {
         let unasked = self.waiting.iter_mut().filter(|lookup| lookup.asked.is_none());
         unasked
+            .take(count_max)
             .map(|lookup| {
                 lookup.asked = Some(now);
                 (lookup.id, lookup.subject.clone())
@@ -188,11 +189,11 @@ mod tests {
         for _ in 0..3 {
             lookups.add(Stream::DeviceLists, mark(now), wanted.clone(), now).unwrap();
         }
-        assert_eq!(lookups.questions(now), [(0, wanted.clone())]);
-        assert_eq!(lookups.questions(now), []);
+        assert_eq!(lookups.questions(9, now), [(0, wanted.clone())]);
+        assert_eq!(lookups.questions(9, now), []);
         // The same again may have been answered from before.
         lookups.add(Stream::DeviceLists, mark(now), wanted.clone(), now + PATIENCE / 2).unwrap();
-        assert_eq!(lookups.questions(now), [(1, wanted)]);
+        assert_eq!(lookups.questions(9, now), [(1, wanted)]);
         assert_eq!(lookups.answered(0, &[]).map(|lookup| lookup.stream), Some(Stream::DeviceLists));
         assert!(lookups.answered(0, &[]).is_none());
         assert!(lookups.overdue(now + PATIENCE).is_empty());
@@ -219,7 +220,7 @@ mod tests {
         let mut lookups = Lookups::default();
         let ask = |lookups: &mut Lookups| {
             lookups.add(Stream::Presence, mark(now), Wanted::RoomsOf("@far".into()), now).unwrap();
-            lookups.questions(now).remove(0).0
+            lookups.questions(9, now).remove(0).0
         };
         let id = ask(&mut lookups);
         lookups.answered(id, &[namer.room("!a")]).unwrap();

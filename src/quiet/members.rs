@@ -139,19 +139,18 @@ impl Members {
         self.by_room.get(&room).map_or(&[], Vec::as_slice)
     }
 
-    /// A user may have come into a room, or left it.
-    pub fn moved(&mut self, room: Name, name: &str) {
-        if let Some(index) = self.find(name) {
-            self.add(index, room);
-            self.want(index);
-        }
+    /// A user may have come into a room, or left it. Returns the user if the room was not known to be one of the user's:
+    /// then what has happened there already may be news.
+    pub fn moved(&mut self, room: Name, name: &str) -> Option<UserIndex> {
+        let index = self.find(name)?;
+        self.want(index);
+        self.add(index, room).then_some(index)
     }
 
-    /// A user has come into a room; the rooms need not be asked for again.
+    /// A user has come into a room; the rooms need not be asked for again. Returns the same.
     pub fn joined(&mut self, room: Name, name: &str) -> Option<UserIndex> {
         let index = self.find(name)?;
-        self.add(index, room);
-        Some(index)
+        self.add(index, room).then_some(index)
     }
 
     /// Users of this room may not be in it any more.
@@ -267,18 +266,19 @@ impl Members {
         self.pairs
     }
 
-    fn add(&mut self, index: UserIndex, room: Name) {
-        let Some(user) = self.users.get_mut(index.index()) else { return };
+    /// Adds a room; `false` if it was there.
+    fn add(&mut self, index: UserIndex, room: Name) -> bool {
+        let Some(user) = self.users.get_mut(index.index()) else { return false };
         if let Some(asking) = &mut user.question
             && !asking.added.contains(&room)
         {
             asking.added.push(room);
         }
-        if let Err(place) = user.rooms.binary_search(&room) {
-            user.rooms.insert(place, room);
-            self.by_room.entry(room).or_default().push(index);
-            self.pairs += 1;
-        }
+        let Err(place) = user.rooms.binary_search(&room) else { return false };
+        user.rooms.insert(place, room);
+        self.by_room.entry(room).or_default().push(index);
+        self.pairs += 1;
+        true
     }
 
     fn want(&mut self, index: UserIndex) {

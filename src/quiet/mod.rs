@@ -7,7 +7,7 @@
 //!
 //! To wake too often only costs what it cost before. To wake too late is what must not happen; every doubt forwards.
 //!
-//! The pure core, in the order in which one leads to the next:
+//! The core, pure, in the order in which one leads to the next:
 //! - [`poll`]: a sync, as the gate sees it; [`verdict`]: what the gate says of it.
 //! - [`since`]: a token's positions; [`writers`]: who writes where; [`marks`]: whether a token covers what happened.
 //! - [`names`]: rooms and people, as 64 bits; [`ledger`]: when each was last touched.
@@ -18,17 +18,18 @@
 //! - [`book`]: these joined; `changes`: what a change does to them; [`schedule`]: what is to be asked, and when.
 //! - [`state`], [`counts`]: how the gate is doing.
 //!
-//! With I/O:
-//! - [`gate`]: the one lock around all that; [`waiting`]: a parked sync, as whoever holds its connection sees it.
+//! Around it, with I/O:
+//! - [`gate`]: the one lock around the book; [`waiting`]: a parked sync, as whoever holds its connection sees it.
 //! - `loads`: questions to the database.
 //!
-//! Around it, where requests and answers pass:
+//! Between it and HTTP:
 //! - [`settings`], [`mode`]: `sync:` in dendron.yaml, and the switch.
-//! - [`eligible`]: which requests could be parked at all. [`empty`]: which answers say nothing.
-//! - [`presence`]: what Synapse is told so that who is parked does not look gone; [`online`]: who tells it.
-//! - [`watched`]: a forwarded sync whose answer is looked at.
-//! - [`parking`]: where the front and the filters come with a sync. [`declined`]: why it is forwarded.
 //! - [`desk`]: all of it, or why there is none.
+//! - [`parking`]: where the front and the filters come with a sync, and what becomes of it.
+//! - [`eligible`]: which requests could be parked at all.
+//! - [`empty`], [`watched`]: which answers say nothing, and how they are seen.
+//! - [`declined`]: why a sync is forwarded.
+//! - [`presence`], [`online`]: parked users do not look offline.
 
 pub mod book;
 mod changes;

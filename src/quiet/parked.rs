@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -49,8 +49,8 @@ pub struct Ticket {
 pub struct Woken {
     /// Why.
     pub reason: WakeReason,
-    /// How long it should wait before it is forwarded, so that not all are at once.
-    pub delay: Duration,
+    /// Until when it should wait before it is forwarded, so that not all are at once; `None` for not at all.
+    pub until: Option<Instant>,
 }
 
 /// Somebody who is to be told. That is done where nobody waits for it.
@@ -100,7 +100,7 @@ impl ParkedSet {
         while let Some(slot) = next {
             if self.waiters.get(slot as usize).is_some_and(|waiter| is_meant(&waiter.record)) {
                 let taken = self.take(slot as usize);
-                wakes.extend(taken.map(|waiter| Wake::new(waiter, reason, Duration::ZERO)));
+                wakes.extend(taken.map(|waiter| Wake::new(waiter, reason, None)));
             } else {
                 place += 1;
             }
@@ -113,18 +113,18 @@ impl ParkedSet {
         self.by_token.get(&token).map(|(user, _)| *user)
     }
 
-    /// Wakes all who are meant, each after a delay of its own.
+    /// Wakes all who are meant, each at a moment of its own.
     pub fn wake_all(
         &mut self,
         reason: WakeReason,
         is_meant: impl Fn(&Record) -> bool,
-        mut delay: impl FnMut() -> Duration,
+        mut until: impl FnMut() -> Instant,
         wakes: &mut Vec<Wake>,
     ) {
         let meant = self.waiters.iter().filter(|(_, waiter)| is_meant(&waiter.record)).map(|(slot, _)| slot);
         for slot in meant.collect::<Vec<_>>() {
             let taken = self.take(slot);
-            wakes.extend(taken.map(|waiter| Wake::new(waiter, reason, delay())));
+            wakes.extend(taken.map(|waiter| Wake::new(waiter, reason, Some(until()))));
         }
     }
 
@@ -166,8 +166,8 @@ impl ParkedSet {
 // === impl Wake ===
 
 impl Wake {
-    fn new(waiter: Waiter, reason: WakeReason, delay: Duration) -> Self {
-        Wake { wake: waiter.wake, woken: Woken { reason, delay } }
+    fn new(waiter: Waiter, reason: WakeReason, until: Option<Instant>) -> Self {
+        Wake { wake: waiter.wake, woken: Woken { reason, until } }
     }
 
     /// What it will be told.
@@ -183,10 +183,8 @@ impl Wake {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-    use std::time::Instant;
-
     use proptest::prelude::*;
+    use std::collections::HashMap;
 
     use super::*;
     use crate::quiet::kept::KeptAnswer;
@@ -257,7 +255,7 @@ mod tests {
                     }
                     Step::WakeAll(number) => {
                         let is_meant = |record: &Record| (0..3).any(|user| record.subject.token == token(user, number));
-                        set.wake_all(WakeReason::Switched, is_meant, || Duration::ZERO, &mut wakes);
+                        set.wake_all(WakeReason::Switched, is_meant, || now, &mut wakes);
                         gone = parked.keys().filter(|place| all[**place].1 == number).copied().collect();
                     }
                 }

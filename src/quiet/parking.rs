@@ -57,7 +57,7 @@ pub enum Considered {
     /// Synapse's kept answer is given at once.
     Replay(Arc<KeptAnswer>),
     /// It waits.
-    Park(Place),
+    Park(Box<Place>),
 }
 
 /// The place of a parked sync. When it is dropped, the sync waits no longer.
@@ -206,7 +206,9 @@ impl Parking {
         };
         match verdict {
             Verdict::Replay(answer) => Considered::Replay(answer),
-            Verdict::Park(parked) => Considered::Park(Place { parked, poll, protocol, begun: now, _told: told }),
+            Verdict::Park(parked) => {
+                Considered::Park(Box::new(Place { parked, poll, protocol, begun: now, _told: told }))
+            }
             Verdict::Forward(reason) => self.forward(poll, protocol, Declined::Gate(reason), None, now),
         }
     }
@@ -236,7 +238,7 @@ impl Parking {
     }
 
     /// A parked sync was woken and goes to Synapse with so much of its timeout.
-    pub fn woken(&self, place: Place, reason: WakeReason, remaining: Duration, now: Instant) -> Box<Watched> {
+    pub fn woken(&self, place: Box<Place>, reason: WakeReason, remaining: Duration, now: Instant) -> Box<Watched> {
         self.ended(&place, "woken", reason.name(), now);
         let poll = Poll { arrived: now, timeout: remaining, ..place.poll };
         // Whether Synapse has to hear of the request changes with every request that it has heard of.
@@ -302,7 +304,7 @@ impl Parking {
     /// Lets go of those who are parked where the mode has come to be another.
     pub fn follow_switch(&self) {
         if self.switch.mode() != Mode::On {
-            self.gate.release_all(WakeReason::Switched);
+            self.gate.release_all(WakeReason::Switched, Instant::now());
         }
     }
 

@@ -8,6 +8,7 @@ use super::gaps::Detector;
 use super::lookups::{Lookup, Wanted};
 use super::marks::{Beyond, Mark};
 use super::members::Question;
+use super::misses::Suspect;
 use super::names::Name;
 use super::since::LAYOUT;
 use super::state::State;
@@ -22,6 +23,9 @@ const STANDING_PAUSE: Duration = Duration::from_secs(1);
 const STANDING_AGE_MAX: Duration = Duration::from_secs(15);
 /// About how many users' rooms is asked at once.
 const USERS_AT_ONCE: usize = 100;
+
+/// How many changes it is asked about at once.
+const LOOKUPS_AT_ONCE: usize = 64;
 
 /// When the database was asked what.
 #[derive(Debug, Default)]
@@ -82,18 +86,18 @@ impl Book {
         let parked = &self.parked;
         self.members.forget_idle(now, |user| parked.has(user));
         for lookup in self.lookups.overdue(now) {
-            self.give_up(&lookup);
+            self.give_up(&lookup, now);
         }
         for (beyond, position, detector) in self.gaps.missed(&self.seen, now) {
             self.missed(beyond, position, detector, now);
         }
         for suspect in self.misses.due(now) {
-            self.judge(&suspect);
+            self.judge(&suspect, now);
         }
         let last = self.schedule.answered;
         if self.state == State::Live && last.is_none_or(|last| now.saturating_duration_since(last) >= STANDING_AGE_MAX)
         {
-            self.cease(State::NoDatabase, WakeReason::NotLive);
+            self.cease(State::NoDatabase, WakeReason::NotLive, now);
         }
         let retired = self.ledger.take_retired();
         if !retired.is_empty() {
@@ -116,7 +120,9 @@ impl Book {
             self.schedule = Schedule { is_wanted: false, is_asked: true, asked: Some(now), ..self.schedule };
             work.push(Work::Standing);
         }
-        work.extend(self.lookups.questions(now).into_iter().map(|(id, wanted)| Work::Lookup(id, wanted)));
+        work.extend(
+            self.lookups.questions(LOOKUPS_AT_ONCE, now).into_iter().map(|(id, wanted)| Work::Lookup(id, wanted)),
+        );
         let questions = self.members.questions(USERS_AT_ONCE, now);
         if !questions.is_empty() {
             work.push(Work::Rooms(questions));
@@ -147,7 +153,7 @@ impl Book {
             Done::Lookup(id, Some(found)) => self.found(id, &found),
             Done::Lookup(id, None) => {
                 if let Some(lookup) = self.lookups.failed(id) {
-                    self.give_up(&lookup);
+                    self.give_up(&lookup, now);
                 }
             }
         }
@@ -186,12 +192,12 @@ impl Book {
             rooms.into_iter().for_each(|room| self.touch_room(room, stream, mark));
         } else if let Wanted::MembersOf(room) = subject {
             let room = self.namer.room(&room);
-            found.iter().for_each(|user| self.joined(room, user, stream, mark));
+            found.iter().for_each(|user| self.joined(room, user));
         }
     }
 
-    fn give_up(&mut self, lookup: &Lookup) {
-        self.give_up_lookup(lookup.stream, lookup.mark, matches!(lookup.subject, Wanted::MembersOf(_)));
+    fn give_up(&mut self, lookup: &Lookup, now: Instant) {
+        self.give_up_lookup(lookup.stream, lookup.mark, matches!(lookup.subject, Wanted::MembersOf(_)), now);
     }
 
     /// A position that the stream has not told in time.
@@ -224,11 +230,11 @@ impl Book {
         }
         self.members.doubt_all();
         self.lookups.moved_all();
-        self.touch_everybody(stream, Mark::Moment(now));
+        self.touch_everybody(stream, Mark::Moment(now), now);
     }
 
     /// Judges an answer that was not expected, now that the stream has had its time to explain it.
-    fn judge(&mut self, suspect: &super::misses::Suspect) {
+    fn judge(&mut self, suspect: &Suspect, now: Instant) {
         let subject = self.subject_of(&suspect.caller, suspect.token);
         let user = self.members.find(suspect.caller.user_id());
         let Some(rooms) = user.and_then(|user| self.members.rooms(user)) else { return };
@@ -246,7 +252,7 @@ impl Book {
             sections = ?suspect.sections,
             "quiet: a message was late because its sync was parked; nothing is parked any more until the next start"
         );
-        self.cease(State::Latched, WakeReason::Latched);
+        self.cease(State::Latched, WakeReason::Latched, now);
     }
 }
 

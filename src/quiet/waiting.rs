@@ -66,7 +66,7 @@ impl Parked {
     fn told(&self, woken: Option<Woken>) -> (WakeReason, Instant) {
         let now = Instant::now();
         match woken {
-            Some(woken) => (woken.reason, (now + woken.delay).min(self.deadline.max(now))),
+            Some(woken) => (woken.reason, woken.until.unwrap_or(now).min(self.deadline)),
             // The gate itself has gone.
             None => (WakeReason::NotLive, now),
         }

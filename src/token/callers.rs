@@ -9,6 +9,7 @@ use super::questions::{self, Asked, Questions, Visitor};
 use super::{Caller, TokenHash, TokenHasher, Tokens};
 use crate::credentials::AccessToken;
 use crate::observe::metrics::{self, Metrics};
+use crate::route::Key;
 
 /// How many tokens are known at most, which is some 150 MiB of memory.
 const TOKENS_MAX: usize = 1_000_000;
@@ -36,6 +37,8 @@ pub enum Forget<'name> {
     Device(&'name str, &'name str),
     /// All tokens of a user.
     User(&'name str),
+    /// All tokens of the user behind this one, or this one alone if it is not known whose it is.
+    Caller(TokenHash),
     /// All tokens.
     Everything,
 }
@@ -79,9 +82,15 @@ impl Callers {
         self.is_followed.load(Ordering::SeqCst).then(|| self.tokens.get(hash, now)).flatten()
     }
 
-    /// Whose token it is or was, for nothing but the choice of a process: the token may have ended.
-    pub fn owner(&self, hash: TokenHash) -> Option<Caller> {
-        self.tokens.owner(hash)
+    /// The key of the user behind a token, if it is known whose it is or was. Nothing else can be made of that than a
+    /// choice of a process, since the token may have ended.
+    pub fn balancing_key(&self, hash: TokenHash) -> Option<Key> {
+        self.tokens.owner(hash).map(|caller| Key::of_user(caller.user_id()))
+    }
+
+    /// Whether it is known whose a token is or was.
+    pub fn knows(&self, hash: TokenHash) -> bool {
+        self.tokens.owner(hash).is_some()
     }
 
     /// Has Synapse asked about a token, if it is not being asked already. It should have just taken the token.
@@ -102,7 +111,7 @@ impl Callers {
     /// one that is given up for it.
     pub fn given(&self, body: &[u8], instead_of: Option<TokenHash>, asked: Instant, now: Instant) {
         let Some(grant) = Grant::read(body) else { return };
-        let caller = grant.caller().or_else(|| self.owner(instead_of?));
+        let caller = grant.caller().or_else(|| self.tokens.owner(instead_of?));
         if let Some(old) = instead_of {
             self.forget(Forget::Token(old), now);
         }
@@ -123,6 +132,11 @@ impl Callers {
             Forget::Token(hash) => self.tokens.forget_token_hash(hash, now),
             Forget::Device(user_id, device_id) => self.tokens.forget_device(user_id, device_id, now),
             Forget::User(user_id) => self.tokens.forget_user(user_id, now),
+            Forget::Caller(hash) => match self.tokens.owner(hash) {
+                Some(caller) => self.tokens.forget_user(caller.user_id(), now),
+                // It may be learned just now.
+                None => self.tokens.forget_token_hash(hash, now),
+            },
             Forget::Everything => self.tokens.forget_all(now),
         }
     }
@@ -130,7 +144,7 @@ impl Callers {
     /// Takes note that Synapse did not take a token.
     pub fn refused(&self, hash: TokenHash, now: Instant) {
         // Without a note of tokens that are not known: whoever tries tokens must not crowd out what is remembered.
-        if self.tokens.owner(hash).is_some() {
+        if self.knows(hash) {
             self.forget(Forget::Token(hash), now);
         }
     }
@@ -168,7 +182,7 @@ impl Forget<'_> {
         match self {
             Forget::Token(_) => "token",
             Forget::Device(..) => "device",
-            Forget::User(_) => "user",
+            Forget::User(_) | Forget::Caller(_) => "user",
             Forget::Everything => "everything",
         }
     }
@@ -202,7 +216,7 @@ mod tests {
                 callers.follow(follow, now);
                 // What was learned before is not believed any more, and yet it is known whose it is.
                 assert_eq!(callers.get(hash, now), None, "{step}");
-                assert!(callers.owner(hash).is_some(), "{step}");
+                assert!(callers.knows(hash), "{step}");
             }
             let now = now + SECOND;
             learn(&callers, hash, now);

@@ -8,6 +8,7 @@ mod bad;
 mod good;
 mod login;
 mod reference;
+mod sync;
 
 use std::path::Path;
 

@@ -382,3 +382,40 @@ proptest! {
         prop_assert_eq!(model.clients.each_mut().map(|(_, place)| is_asleep(place)), [false, true, true]);
     }
 }
+
+/// What was found once: the user is in the room before anybody tells of it, and the message there is told before the
+/// database has said who is.
+#[test]
+fn what_has_happened_in_a_room_is_news_to_whoever_turns_out_to_be_in_it() {
+    let rewritten = [
+        Step::Park(1),
+        Step::Ask,
+        Step::Read,
+        Step::Commit(Written::Rewrite(0, 1), 0),
+        Step::Answer(true),
+        Step::Poll(1),
+        Step::Commit(Written::Message(0), 0),
+        Step::Tell(0),
+        Step::Park(1),
+    ];
+    // The same, told by two writers, of which one is slower.
+    let joined = [
+        Step::Park(1),
+        Step::Ask,
+        Step::Read,
+        Step::Commit(Written::Join(0, 1), 0),
+        Step::Answer(true),
+        Step::Poll(1),
+        Step::Commit(Written::Message(0), 1),
+        Step::Tell(1),
+        Step::Park(1),
+        Step::Tell(0),
+    ];
+    for steps in [&rewritten[..], &joined[..]] {
+        let mut model = Model::new();
+        steps.iter().for_each(|step| model.step(step));
+        assert!(model.clients[1].1.is_some());
+        model.settle();
+        assert_eq!(model.late().len(), 0);
+    }
+}

@@ -207,7 +207,7 @@ fn whom_a_change_wakes() {
         let are_woken: Vec<&str> =
             places.iter_mut().filter_map(|(user, place)| world.woken(place).map(|_| *user)).collect();
         assert_eq!(told(&are_woken), woken, "{stream:?} {position} {concerns:?}");
-        world.book.release_all(WakeReason::Switched);
+        world.book.release_all(WakeReason::Switched, world.now);
         let are_touched: Vec<&str> =
             ["@a", "@b", "@c"].into_iter().filter(|user| reason(&world.consider(user, NEXT)).is_some()).collect();
         assert_eq!(told(&are_touched), touched, "{stream:?} {position} {concerns:?}");

@@ -20,7 +20,9 @@ fn read(
 }
 
 fn likeness(line: &str, body: Option<&[u8]>) -> Likeness {
-    with(line, &[BEARER], |asked| ask(Protocol::of(asked.endpoint).unwrap(), asked, body).unwrap().likeness)
+    let length = body.map_or(0, <[u8]>::len).to_string();
+    let headers = [BEARER, ("content-length", length.as_str())];
+    with(line, &headers, |asked| ask(Protocol::of(asked.endpoint).unwrap(), asked, body).unwrap().likeness)
 }
 
 #[test]

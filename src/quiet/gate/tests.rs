@@ -136,7 +136,7 @@ async fn all_are_released_over_two_seconds() {
 async fn a_release_does_not_outlast_the_timeout() {
     let (gate, poll) = live(Duration::from_millis(100));
     let mut parked: Vec<Parked> = (0..10).map(|_| park(&gate, &poll)).collect();
-    gate.release_all(WakeReason::Switched);
+    gate.release_all(WakeReason::Switched, Instant::now());
     for parked in &mut parked {
         assert_eq!(parked.ended().await, Ending::Wake(WakeReason::Switched, REMAINING_MIN));
     }

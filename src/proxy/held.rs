@@ -20,7 +20,7 @@ use crate::reply::Reply;
 
 /// A sync that waits. When it is dropped, it waits no longer.
 pub struct Held {
-    place: Place,
+    place: Box<Place>,
     /// Why it was woken, and when its time would have been over.
     woken: Option<(WakeReason, Instant)>,
     started: Instant,

@@ -16,6 +16,7 @@ use crate::answer::{Head, malformed};
 use crate::reply::Failure;
 
 /// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box would be one more for each answer")]
 pub(super) enum Decision<H> {
     /// Its head is not whole yet.
     Wait,

@@ -43,6 +43,7 @@ pub trait Desk: Send + Sync + 'static {
 }
 
 /// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box would be one more for each answer")]
 pub enum Verdict<H> {
     /// It is answered.
     Answer(Answered),

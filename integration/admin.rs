@@ -90,10 +90,12 @@ fn status_says_what_is(stack: &mut Stack) -> Result<(), Failed> {
         "descriptors_limit",
         "logins",
         "pools",
+        "replication",
         "server_name",
         "started",
         "supervised",
         "synapse",
+        "syncs",
         "uptime_seconds",
         "version",
     ];
@@ -184,10 +186,16 @@ fn every_metric_has_help_and_type(stacks: &Stacks) -> Result<(), Failed> {
         "dendron_certificate_expiry_timestamp_seconds",
         "dendron_class_queued_requests",
         "dendron_logins_forwarded_total",
-        // Nobody follows the replication stream yet but the tests of `replication`.
-        "dendron_replication_state",
-        "dendron_replication_rows_total",
+        // Nor these, while no doubt arises and nobody's sync is quiet; `replication`, `tokens` and `quiet` have them.
         "dendron_replication_doubts_total",
+        "dendron_token_questions_total",
+        "dendron_tokens_forgotten_total",
+        "dendron_sync_outcomes_total",
+        "dendron_sync_wakes_total",
+        "dendron_sync_predictions_total",
+        "dendron_sync_answers_total",
+        "dendron_sync_gaps_total",
+        "dendron_sync_misses_total",
     ];
     stacks.on_workers(|stack| {
         // Something that dendron forwards.
@@ -320,8 +328,10 @@ fn send_some_of_everything(user: &User) -> Result<BTreeMap<Place, f64>, Failed> 
     let first = expect_ok(&user.get("/_matrix/client/v3/sync?timeout=0")?, "sync")?;
     count(("initial_sync", "GET", "200", "synapse"));
     let since = first["next_batch"].as_str().unwrap_or_default();
-    for _ in 0..2 {
-        expect_ok(&user.get(&format!("/_matrix/client/v3/sync?timeout=0&since={since}"))?, "sync")?;
+    for number in 0..2 {
+        // Each is another one, so that Synapse has to answer both.
+        let target = format!("/_matrix/client/v3/sync?timeout=0&since={since}&number={number}");
+        expect_ok(&user.get(&target)?, "sync")?;
         count(("sync", "GET", "200", "synapse"));
     }
     let messages = format!("/_matrix/client/v3/rooms/{}/messages?dir=b", encoded(&room));

@@ -60,9 +60,9 @@ def _room(membership: str, room: str, told: Json) -> Iterator[Item]:
     for section in ("invite_state", "knock_state"):
         if section in told:
             yield (membership, room), _text([_event(event) for event in _events(told, section)])
-    for section in ("state", "org.matrix.msc4222.state_after", "timeline"):
+    for section in ("state", "org.matrix.msc4222.state_after", "timeline", "msc4354_sticky"):
         for event in _events(told, section):
-            # Which of the two sections has an event depends on where an answer begins.
+            # Which of the sections has an event depends on where an answer begins.
             yield (membership, room, event["event_id"]), _text(_event(event))
     if membership == "leave":
         yield (membership, room), ""
@@ -73,8 +73,6 @@ def _room(membership: str, room: str, told: Json) -> Iterator[Item]:
     for name in ("summary", "unread_notifications", "unread_thread_notifications"):
         if told.get(name):
             yield (name, room), _text(told[name])
-    for event in _events(told, "msc4354_sticky"):
-        yield ("sticky", room, event["event_id"]), _text(_event(event))
 
 
 def _ephemeral(room: str, event: Json) -> Iterator[Item]:

@@ -134,6 +134,12 @@ impl Reason {
 // === impl WakeReason ===
 
 impl WakeReason {
+    /// Whether Synapse may have to refuse the request that is forwarded. A process of Synapse's that has not heard of the
+    /// end yet takes the token, and nothing would wake that poll again: it should be a short one.
+    pub const fn may_end_session(self) -> bool {
+        matches!(self, WakeReason::Token | WakeReason::Device | WakeReason::Account)
+    }
+
     /// The name in metrics and logs: the stream's, or what else it was.
     pub fn name(self) -> &'static str {
         match self {

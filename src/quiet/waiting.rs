@@ -45,7 +45,8 @@ impl Parked {
         };
         tokio::time::sleep_until(until.into()).await;
         let remaining = self.deadline.saturating_duration_since(Instant::now());
-        Ending::Wake(reason, remaining.max(REMAINING_MIN))
+        let remaining = if reason.may_end_session() { REMAINING_MIN } else { remaining.max(REMAINING_MIN) };
+        Ending::Wake(reason, remaining)
     }
 
     async fn wait(&mut self) -> Result<(WakeReason, Instant), Ending> {

@@ -8,6 +8,7 @@ use super::*;
 use crate::quiet::schedule::{Done, Standing, Work};
 use crate::quiet::since::LAYOUT;
 use crate::quiet::{Ending, KeptAnswer, PollHasher, PollKind, REMAINING_MIN};
+use crate::replication::change::Device;
 use crate::replication::{Change, Concerns, Reason as LostReason, Stream, WriterPosition};
 use crate::token::{Caller, CallerKind, TokenHasher};
 
@@ -93,6 +94,22 @@ async fn at_least_a_second_is_left() {
     let mut parked = park(&gate, &poll);
     message(&gate, 2);
     assert_eq!(parked.ended().await, Ending::Wake(WakeReason::Stream(Stream::ToDevice), REMAINING_MIN));
+}
+
+#[tokio::test]
+async fn where_a_session_may_have_ended_the_next_poll_is_short() {
+    for (concerns, expected) in [
+        (Concerns::AccountChanged("@a:b".into()), WakeReason::Account),
+        (Concerns::DeviceChanged(Device { user: "@a:b".into(), device: None }), WakeReason::Device),
+    ] {
+        let (gate, poll) = live(SECOND * 30);
+        let mut parked = park(&gate, &poll);
+        let now = Instant::now();
+        let (stream, writer) = (Stream::Caches, "w".into());
+        let change = Change { stream, writer, after: 1, position: 2, concerns, received: now };
+        gate.apply(&Event::Change(change), now);
+        assert_eq!(parked.ended().await, Ending::Wake(expected, REMAINING_MIN));
+    }
 }
 
 #[tokio::test]

@@ -11,12 +11,6 @@ use dendron::quiet::mode::Mode;
 use dendron::route::rules::AUTHENTICATION;
 use dendron::server;
 use dendron::supervise;
-use mimalloc::MiMalloc;
-
-/// A request's memory is asked for on one thread and often given back on another, which the system's allocator makes them
-/// wait for each other for.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {

@@ -15,7 +15,7 @@ use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
 use crate::quiet::eligible::Protocol;
 use crate::quiet::parking::{Considered, Parking, Place};
 use crate::quiet::watched::Watched;
-use crate::quiet::{Ending, REMAINING_MIN, WakeReason};
+use crate::quiet::{Ending, WakeReason};
 use crate::reply::Reply;
 
 /// A sync that waits. When it is dropped, it waits no longer.
@@ -104,7 +104,7 @@ impl Edge {
         let Held { place, woken, started, .. } = held;
         let parked = Some(now.saturating_duration_since(place.begun()));
         let (reason, deadline) = woken?;
-        let remaining = deadline.saturating_duration_since(now).max(REMAINING_MIN);
+        let remaining = reason.timeout(deadline.saturating_duration_since(now));
         let watched = self.parts.quiet.parking()?.woken(place, reason, remaining, now);
         Some(Mark { started, parked, remaining: Some(remaining), declined: reason.name(), watched: Some(watched) })
     }

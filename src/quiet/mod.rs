@@ -70,5 +70,5 @@ pub use gate::{Gate, Limits};
 pub use kept::KeptAnswer;
 pub use poll::{Poll, PollHasher, PollKey, PollKind};
 pub use state::State;
-pub use verdict::{Ending, REMAINING_MIN, Reason, Seen, Verdict, WakeReason};
+pub use verdict::{Ending, REMAINING_MIN, Reason, SESSION_ENDING, Seen, Verdict, WakeReason};
 pub use waiting::Parked;

@@ -50,13 +50,15 @@ pub enum Reason {
 pub enum Ending {
     /// Its time is over: give the kept answer.
     Replay,
-    /// Forward it with its own `since`, and with this much of its timeout (at least [`REMAINING_MIN`]).
+    /// Forward it with its own `since`, and with this timeout ([`WakeReason::timeout`]).
     Wake(WakeReason, Duration),
 }
 
 /// What is left of the timeout of a sync that is woken, at least: so a process that has not heard yet of what woke the
 /// sync can still wait for it, and no answer that Synapse remembers for the same timeout is given.
 pub const REMAINING_MIN: Duration = Duration::from_secs(1);
+/// The timeout of a sync whose session may have ended: enough for every process of Synapse's to hear of it.
+pub const SESSION_ENDING: Duration = Duration::from_millis(250);
 
 /// Why a parked sync is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,10 +136,15 @@ impl Reason {
 // === impl WakeReason ===
 
 impl WakeReason {
-    /// Whether Synapse may have to refuse the request that is forwarded. A process of Synapse's that has not heard of the
-    /// end yet takes the token, and nothing would wake that poll again: it should be a short one.
-    pub const fn may_end_session(self) -> bool {
-        matches!(self, WakeReason::Token | WakeReason::Device | WakeReason::Account)
+    /// The timeout with which a sync is forwarded that has so much left.
+    ///
+    /// Where its session may have ended, it is a short one: a process of Synapse's that has not heard of the end yet takes
+    /// the token, and nothing would wake that poll again.
+    pub fn timeout(self, left: Duration) -> Duration {
+        match self {
+            WakeReason::Token | WakeReason::Device | WakeReason::Account => SESSION_ENDING,
+            _ => left.max(REMAINING_MIN),
+        }
     }
 
     /// The name in metrics and logs: the stream's, or what else it was.

@@ -7,7 +7,7 @@ use super::book::Place;
 use super::gate::Shared;
 use super::kept::KeptAnswer;
 use super::parked::Woken;
-use super::verdict::{Ending, REMAINING_MIN, WakeReason};
+use super::verdict::{Ending, WakeReason};
 
 /// A sync that waits. When it is dropped, it waits no longer, and nothing of it is left.
 #[derive(Debug)]
@@ -45,8 +45,7 @@ impl Parked {
         };
         tokio::time::sleep_until(until.into()).await;
         let remaining = self.deadline.saturating_duration_since(Instant::now());
-        let remaining = if reason.may_end_session() { REMAINING_MIN } else { remaining.max(REMAINING_MIN) };
-        Ending::Wake(reason, remaining)
+        Ending::Wake(reason, reason.timeout(remaining))
     }
 
     async fn wait(&mut self) -> Result<(WakeReason, Instant), Ending> {

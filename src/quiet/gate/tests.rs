@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::quiet::schedule::{Done, Standing, Work};
 use crate::quiet::since::LAYOUT;
-use crate::quiet::{Ending, KeptAnswer, PollHasher, PollKind, REMAINING_MIN};
+use crate::quiet::{Ending, KeptAnswer, PollHasher, PollKind, REMAINING_MIN, SESSION_ENDING};
 use crate::replication::change::Device;
 use crate::replication::{Change, Concerns, Reason as LostReason, Stream, WriterPosition};
 use crate::token::{Caller, CallerKind, TokenHasher};
@@ -108,7 +108,7 @@ async fn where_a_session_may_have_ended_the_next_poll_is_short() {
         let (stream, writer) = (Stream::Caches, "w".into());
         let change = Change { stream, writer, after: 1, position: 2, concerns, received: now };
         gate.apply(&Event::Change(change), now);
-        assert_eq!(parked.ended().await, Ending::Wake(expected, REMAINING_MIN));
+        assert_eq!(parked.ended().await, Ending::Wake(expected, SESSION_ENDING));
     }
 }
 

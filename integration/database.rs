@@ -398,6 +398,14 @@ fn a_standby_is_not_read(stack: &mut Stack) -> Result<(), Failed> {
 fn the_documented_role_is_enough(stack: &mut Stack) -> Result<(), Failed> {
     let cluster = Cluster::copy_of(stack)?;
     cluster.sql("INSERT INTO users (name, password_hash) VALUES ('@alice:hs', 'a')")?;
+    // What only parked syncs read is not in the copy, since its triggers need half of Synapse's database.
+    cluster.sql(
+        "CREATE TABLE current_state_events (room_id text, type text, state_key text, membership text);
+         CREATE TABLE local_current_membership (room_id text, user_id text, membership text);
+         CREATE TABLE device_lists_changes_in_room (room_id text, stream_id bigint);
+         CREATE TABLE instance_map (instance_id integer, instance_name text);
+         CREATE TABLE stream_positions (stream_name text, instance_name text, stream_id bigint);",
+    )?;
     let source = std::fs::read_to_string(checkout().join("src/database/mod.rs"))?;
     let (_, grants) = source.split_once("```sql").ok_or("the documentation has no statements")?;
     let (grants, _) = grants.split_once("```").ok_or("the statements do not end")?;

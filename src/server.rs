@@ -51,6 +51,8 @@ pub use following::{Following, Reader};
 
 /// How often a graceful end is looked at.
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
+/// How long the end waits for the access log, whose disk may hang.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// How often certificate files are looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -255,6 +257,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     if let Some(supervisor) = supervisor {
         supervisor.stop();
     }
+    dendron.parts.access_log.finish(LOG_PATIENCE);
     tracing::info!("stopped");
     Ok(())
 }

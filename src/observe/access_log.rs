@@ -54,11 +54,15 @@ struct Lines {
     waiting: Mutex<Waiting>,
     /// Told when there is something for a writer that has nothing.
     news: Condvar,
+    /// Told when what was taken is written.
+    written: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    /// Whether lines were taken that are not written yet.
+    is_writing: bool,
     /// Whether no other line will come.
     is_over: bool,
 }
@@ -120,13 +124,20 @@ impl AccessLog {
             self.dropped.inc();
         }
     }
+
+    /// Waits until every line is written, for so long at most. It is the end: lines that come later are lost.
+    pub fn finish(&self, patience: Duration) {
+        let Some(lines) = &self.lines else { return };
+        lines.end();
+        let is_behind = |waiting: &mut Waiting| waiting.is_writing || !waiting.bytes.is_empty();
+        let _ = lines.written.wait_timeout_while(lines.waiting(), patience, is_behind);
+    }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
         if let Some(lines) = &self.lines {
-            lines.waiting().is_over = true;
-            lines.news.notify_one();
+            lines.end();
         }
     }
 }
@@ -153,12 +164,20 @@ impl Lines {
         true
     }
 
+    /// No other line will come.
+    fn end(&self) {
+        self.waiting().is_over = true;
+        self.news.notify_one();
+    }
+
     /// Writes lines until no other will come.
     fn write_all(&self, mut output: impl Write) {
         let mut bytes = Vec::new();
         while self.take(&mut bytes) {
             // A log that cannot be written (a full disk, a closed pipe) must not end the service: the lines are lost.
             let _ = output.write_all(&bytes).and_then(|()| output.flush());
+            self.waiting().is_writing = false;
+            self.written.notify_all();
             std::thread::sleep(GATHER);
         }
     }
@@ -170,7 +189,8 @@ impl Lines {
         let waiting = self.news.wait_while(self.waiting(), is_idle);
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut waiting.bytes, bytes);
-        !bytes.is_empty()
+        waiting.is_writing = !bytes.is_empty();
+        waiting.is_writing
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -338,6 +358,23 @@ mod tests {
             log.write(&exchange(), "GET", Duration::ZERO, SystemTime::UNIX_EPOCH);
         }
         assert_eq!(dropped.get(), 2);
+    }
+
+    #[test]
+    fn nothing_is_missing_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
+        let log = AccessLog::open(&Target::File(path.clone()), Format::Text, dropped).unwrap();
+        // The second line gathers while the writer is at rest after the first.
+        for line in 1..=2 {
+            log.write(&exchange(), "GET", Duration::ZERO, SystemTime::UNIX_EPOCH);
+            while line == 1 && std::fs::read(&path).unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+        }
+        log.finish(Duration::from_secs(10));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
     #[test]

@@ -62,13 +62,7 @@ pub fn login(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Resu
     let Some(homeserver) = &config.homeserver else {
         return Err(Forwarded { reasons: vec![Reason::SynapseUnknown], database: None });
     };
-    let database = homeserver.database.as_ref().filter(|database| database.engine == Engine::Postgres);
-    let role = config.login.database_role.as_ref();
-    let (database, unusable) = match database.map(|database| read_as(role, database.arguments(), variable)) {
-        Some(Ok(settings)) => (Some(settings), None),
-        Some(Err(unusable)) => (None, Some(unusable)),
-        None => (None, None),
-    };
+    let (database, unusable) = readable(config, homeserver, variable);
     let writer = writer(homeserver);
     let facts = facts(config.login.enabled, homeserver, database.is_some(), writer.is_some());
     match (Policy::from_facts(facts), database, writer) {
@@ -79,8 +73,23 @@ pub fn login(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Resu
     }
 }
 
+/// How Synapse's database is read, if it is PostgreSQL; or why it cannot be.
+pub(super) fn readable(
+    config: &Config,
+    homeserver: &Homeserver,
+    variable: impl Fn(&str) -> Option<String>,
+) -> (Option<database::Settings>, Option<String>) {
+    let database = homeserver.database.as_ref().filter(|database| database.engine == Engine::Postgres);
+    let role = config.login.database_role.as_ref();
+    match database.map(|database| read_as(role, database.arguments(), variable)) {
+        Some(Ok(settings)) => (Some(settings), None),
+        Some(Err(unusable)) => (None, Some(unusable)),
+        None => (None, None),
+    }
+}
+
 /// How the database is reached by this role, by default as Synapse reaches it.
-pub(super) fn read_as(
+fn read_as(
     role: Option<&DatabaseRole>,
     mut arguments: database::Arguments,
     variable: impl Fn(&str) -> Option<String>,

@@ -6,9 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Config;
-use super::homeserver::{Engine, Presence};
+use super::homeserver::Presence;
 use super::key_path::KeyPath;
-use super::login::read_as;
+use super::login::readable;
 use super::problem::{Places, Problems};
 use crate::database;
 use crate::quiet::declined::Against;
@@ -44,13 +44,7 @@ pub fn sync(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Resul
     let Some(homeserver) = &config.homeserver else {
         return Err(Forwarded { reasons: vec![Against::SynapseUnknown], database: None });
     };
-    let database = homeserver.database.as_ref().filter(|database| database.engine == Engine::Postgres);
-    let role = config.login.database_role.as_ref();
-    let (database, unusable) = match database.map(|database| read_as(role, database.arguments(), variable)) {
-        Some(Ok(settings)) => (Some(settings), None),
-        Some(Err(unusable)) => (None, Some(unusable)),
-        None => (None, None),
-    };
+    let (database, unusable) = readable(config, homeserver, variable);
     let Presence { enabled, tracked, has_router, .. } = homeserver.presence;
     let against = [
         (homeserver.redis.is_none(), Against::NoRedis),

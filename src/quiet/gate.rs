@@ -14,7 +14,7 @@ use super::loads;
 use super::parked::{Ticket, Wake};
 use super::poll::Poll;
 use super::state::State;
-use super::verdict::{Reason, Seen, Verdict, WakeReason};
+use super::verdict::{Seen, Verdict, WakeReason};
 use super::waiting::Parked;
 use crate::database::Database;
 use crate::replication::Event;
@@ -74,15 +74,6 @@ impl Gate {
                 Verdict::Park(Parked::new(Arc::clone(&self.shared), place, poll.arrived + poll.timeout))
             }
         }
-    }
-
-    /// What [`Gate::consider`] would say, for whoever only wants to know: nobody is parked, and nothing is counted.
-    ///
-    /// # Errors
-    ///
-    /// The reason to forward the sync.
-    pub fn predict(&self, poll: &Poll, now: Instant) -> Result<(), Reason> {
-        self.shared.with(|book| book.may_park(poll, now).map(|_| ()))
     }
 
     /// Takes note that a sync goes to Synapse now, after [`Gate::consider`] said so or without asking it. One that was

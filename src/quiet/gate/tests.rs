@@ -160,15 +160,6 @@ async fn a_release_does_not_outlast_the_timeout() {
     assert!(poll.arrived.elapsed() < Duration::from_millis(500));
 }
 
-#[test]
-fn a_prediction_parks_nobody() {
-    let (gate, poll) = live(SECOND);
-    assert_eq!(gate.predict(&poll, Instant::now()), Ok(()));
-    message(&gate, 2);
-    assert_eq!(gate.predict(&poll, Instant::now()), Err(Reason::Touched));
-    assert_eq!((gate.sizes().parked, gate.counts().parked), (0, 0));
-}
-
 /// Wakes and deadlines at the same moment, from many threads: each sync ends once, and nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_end_and_a_wake_may_meet() {

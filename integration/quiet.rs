@@ -60,13 +60,22 @@ fn idle(stack: &Stack, edge: &Edge, name: &str) -> Result<(User, Device), Failed
     Ok((user, device))
 }
 
+/// The same where nothing may come of presence either.
+fn undisturbed(stack: &Stack, edge: &Edge, name: &str) -> Result<(User, Device), Failed> {
+    let user = User::register(&stack.client(), name)?;
+    let mut device = Device::new(&user, edge);
+    device.is_invisible = true;
+    device.settle()?;
+    Ok((user, device))
+}
+
 fn an_idle_device(stack: &mut Stack) -> Result<(), Failed> {
     let edge = edge(stack, "quiet-idle", "")?;
     let server = edge.admin().get("/status")?.json()["synapse"].clone();
     let (_, (major, minor)) = TESTED;
     let newest = format!("Synapse/{major}.{minor}.");
     ensure!(server.as_str().is_some_and(|server| server.starts_with(&newest)), "{server} is not the newest tested");
-    let (user, device) = idle(stack, &edge, "idle")?;
+    let (user, device) = undisturbed(stack, &edge, "idle")?;
     let target = device.target(2 * SECOND);
     let direct = user.through(&Client::new(&format!("http://{}", synapse_address(stack)))).get(&target)?;
     let begun = Instant::now();
@@ -295,7 +304,7 @@ fn stays_online(stack: &mut Stack) -> Result<(), Failed> {
 
 fn another_guise(stack: &mut Stack) -> Result<(), Failed> {
     let edge = edge(stack, "quiet-guise", "")?;
-    let (_, mut device) = idle(stack, &edge, "guise")?;
+    let (_, mut device) = undisturbed(stack, &edge, "guise")?;
     for (agent, expected) in [("", "replay"), ("another", "forwarded"), ("", "forwarded"), ("", "replay")] {
         device.agent = agent.to_owned();
         let answer = device.poll(SECOND).answer()?;

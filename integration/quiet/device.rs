@@ -30,6 +30,9 @@ pub struct Device {
     to_device_since: Option<String>,
     /// What the client's program is called; nothing if it says nothing.
     pub agent: String,
+    /// Whether its syncs say nothing of the user's presence. Else Synapse has something to tell the user, of herself, a
+    /// minute after she was last active.
+    pub is_invisible: bool,
 }
 
 /// A poll that is under way.
@@ -44,7 +47,14 @@ impl Device {
     /// The same, at an address of an edge's.
     pub fn at(user: &User, address: &str) -> Self {
         let user = user.through(&Client::new(&format!("http://{address}")));
-        Device { user, is_sliding: false, since: None, to_device_since: None, agent: String::new() }
+        Device {
+            user,
+            is_sliding: false,
+            since: None,
+            to_device_since: None,
+            agent: String::new(),
+            is_invisible: false,
+        }
     }
 
     /// The same for one that speaks sliding sync.
@@ -56,7 +66,8 @@ impl Device {
     pub fn target(&self, timeout: Duration) -> String {
         let (path, name) = if self.is_sliding { (SLIDING, "pos") } else { (SYNC, "since") };
         let since = self.since.as_ref().map(|since| format!("&{name}={since}")).unwrap_or_default();
-        format!("{path}?timeout={}{since}", timeout.as_millis())
+        let presence = if self.is_invisible { "&set_presence=offline" } else { "" };
+        format!("{path}?timeout={}{presence}{since}", timeout.as_millis())
     }
 
     /// Begins a poll.

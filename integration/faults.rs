@@ -6,6 +6,7 @@ mod stubs;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
@@ -22,13 +23,14 @@ use crate::harness::stub::{Stub, read_body};
 use crate::harness::{ensure, ensure_eq};
 
 use stubs::Act::{Answer as Answers, Break};
-use stubs::{Act, Stubs, broken};
+use stubs::{Act, Crowded, Stubs, broken};
 
 pub const TESTS: &[Test] = &[
     ("faults::only_what_is_safe_is_sent_again", only_what_is_safe_is_sent_again),
     ("faults::a_repeated_message_is_not_doubled", |stacks| stacks.on_monolith(a_repeated_message_is_not_doubled)),
     ("faults::main_stands_in_where_it_may", main_stands_in_where_it_may),
     ("faults::a_process_that_refuses_is_ejected", a_process_that_refuses_is_ejected),
+    ("faults::a_crowd_at_a_unix_socket_is_served", a_crowd_at_a_unix_socket_is_served),
     ("faults::synapse_dies_and_hangs_under_load", real::synapse_dies_and_hangs_under_load),
 ];
 
@@ -248,4 +250,22 @@ fn a_process_that_refuses_is_ejected(_: &Stacks) -> Result<(), Failed> {
     let said = setting.dendron.stop()?;
     ensure!(said.contains("ejected") && said.contains(&name), "no line tells it: {said}");
     Ok(())
+}
+
+/// More requests at once than the listener keeps connections for. Also those that are never sent twice are served.
+fn a_crowd_at_a_unix_socket_is_served(_: &Stacks) -> Result<(), Failed> {
+    let stub = Crowded::start()?;
+    let setting = with_pools(&format!("{{main: ['{}']}}", stub.address()))?;
+    let room = "/_matrix/client/v3/createRoom";
+    let crowd: Vec<_> = (0..60)
+        .map(|_| {
+            let client = setting.client.clone();
+            std::thread::spawn(move || client.send("POST", room, &[], b"{}").map(|answer| answer.status).ok())
+        })
+        .collect();
+    let statuses: Vec<_> = crowd.into_iter().map(JoinHandle::join).collect::<Result<_, _>>().map_err(|_| "a panic")?;
+    ensure!(statuses.iter().all(|status| *status == Some(200)), "the answers: {statuses:?}");
+    ensure!(setting.metric(RETRIES, &[])? > 0.0, "there was room for everybody");
+    ensure_eq!(setting.metric("dendron_process_ejections_total", &[])?, 0.0, "ejections");
+    setting.dendron.stop().map(drop)
 }

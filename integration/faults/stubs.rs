@@ -1,11 +1,17 @@
 //! Processes that are no Synapse and fail as they are told, and that remember what reached them.
 
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Write};
 use std::net::TcpStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use libtest_mimic::Failed;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+use tempfile::TempDir;
 
 use crate::harness::stub::{Stub, read_body};
 
@@ -63,6 +69,56 @@ impl Stubs {
     /// What was seen since then.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.plan).seen.clone()
+    }
+}
+
+/// A process at a unix socket whose listener keeps hardly any connection that is not accepted yet, and accepts one after
+/// the other without haste. Whatever it is asked, its answer is an empty object. It ends with its owner.
+pub struct Crowded {
+    folder: TempDir,
+    is_over: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Crowded {
+    /// Starts it.
+    pub fn start() -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(folder.path().join("socket"))?)?;
+        rustix::net::listen(&socket, 1)?;
+        let listener = UnixListener::from(socket);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_over);
+        let accepting = std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let mut head = String::new();
+                let mut reader = BufReader::with_capacity(1, &stream);
+                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|bytes| bytes > 0) {}
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Ok(Crowded { folder, is_over, accepting: Some(accepting) })
+    }
+
+    /// The address, as a configuration has it.
+    pub fn address(&self) -> String {
+        format!("unix:{}", self.folder.path().join("socket").display())
+    }
+}
+
+impl Drop for Crowded {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        // The accepting thread waits for one more connection.
+        let _ = UnixStream::connect(self.folder.path().join("socket"));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Context, Edge};
 use crate::credentials::AccessToken;
 use crate::reply::Failure;
 use crate::route::{ClassRoute, Key, key, poll_timeout};
-use crate::upstream::{Backend, Fault, Granted, Pool, Tried};
+use crate::upstream::{Backend, Fault, Granted, Pool, Tried, backlog};
 
 /// A request's tries so far.
 #[derive(Debug, Default)]
@@ -27,6 +27,10 @@ pub(super) struct Attempts {
     tried: Tried,
     /// How often it was repeated after it may have reached Synapse.
     repeats: u32,
+    /// How often it has waited for a process to accept connections.
+    waits: u32,
+    /// How long it waits before the next try.
+    pause: Duration,
     /// Whether the next try is at the process of the last one.
     stays: bool,
     /// Whether no other process may have it, because that one may have begun with it.
@@ -50,6 +54,10 @@ impl Attempts {
 impl Edge {
     /// The process for this try, as Pingora takes it.
     pub(super) async fn peer(&self, session: &Session, context: &mut Context) -> Result<Box<HttpPeer>, Failure> {
+        let pause = std::mem::take(&mut context.attempts.pause);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         loop {
             let patience = self.place(session, context).await?;
             let attempts = &mut context.attempts;
@@ -101,9 +109,18 @@ impl Edge {
     }
 
     /// What follows when no connection could be made: the next process may have the request, whatever its method, for
-    /// nothing was sent; unless an earlier try was.
+    /// nothing was sent; unless an earlier try was. A process that has many connections to accept is given the time.
     pub(super) fn not_connected(&self, context: &mut Context, error: &mut Error) {
         let attempts = &mut context.attempts;
+        if backlog::is_full(error)
+            && let Some(pause) = backlog::wait(attempts.waits)
+        {
+            attempts.pause = pause;
+            attempts.waits += 1;
+            attempts.stays = true;
+            error.set_retry(true);
+            return;
+        }
         if let Some(place) = &attempts.place {
             attempts.tried.insert(place.backend());
             self.parts.pools.failed(place.backend(), Fault::Refused, Instant::now());

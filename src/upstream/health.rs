@@ -10,7 +10,7 @@ use std::time::Duration;
 use pingora_core::connectors::http::Connector;
 use pingora_http::RequestHeader;
 
-use super::Backend;
+use super::{Backend, backlog};
 
 /// How often a process is checked.
 pub const INTERVAL: Duration = Duration::from_secs(2);
@@ -101,7 +101,16 @@ pub async fn watch(backend: Arc<Backend>) {
 /// [`CheckError`], saying what went wrong.
 async fn check(connector: &Connector<()>, backend: &Backend) -> Result<(), CheckError> {
     let peer = backend.peer(PATIENCE).ok_or(CheckError::Unresolved)?;
-    let (mut session, _reused) = connector.get_http_session(&*peer).await?;
+    let mut waits = 0;
+    let (mut session, _reused) = loop {
+        match connector.get_http_session(&*peer).await {
+            Err(error) if backlog::is_full(&error) => {
+                tokio::time::sleep(backlog::wait(waits).ok_or(CheckError::Connection(error))?).await;
+                waits += 1;
+            }
+            outcome => break outcome?,
+        }
+    };
     let mut request = RequestHeader::build("GET", backend.health_path().as_bytes(), None)?;
     request.insert_header("Host", "localhost")?;
     request.insert_header("Connection", "close")?;
@@ -119,7 +128,37 @@ async fn check(connector: &Connector<()>, backend: &Backend) -> Result<(), Check
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+
     use super::*;
+    use crate::upstream::{Address, BackendSettings, ConnectionTimes, Limits};
+
+    /// A process whose backlog is full may be busy, and is asked again.
+    #[tokio::test]
+    async fn a_check_waits_for_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&socket, 0).unwrap();
+        let listener = UnixListener::from(socket);
+        let _first = UnixStream::connect(&path).unwrap();
+        let address = Address::Unix(path);
+        let settings = BackendSettings { name: "main".to_owned(), address };
+        let backend = Backend::new(&settings, ConnectionTimes::default(), Limits::default());
+        let process = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            let _first = listener.accept().unwrap();
+            let (mut check, _) = listener.accept().unwrap();
+            check.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK").unwrap();
+            let _ = check.read(&mut [0; 1000]);
+        });
+        check(&Connector::new(None), &backend).await.unwrap();
+        process.join().unwrap();
+    }
 
     #[test]
     fn a_verdict_needs_several_outcomes_in_a_row() {

@@ -2,6 +2,7 @@
 //!
 //! - [`address`]: how a process is reached.
 //! - [`backend`]: one process: its address, its health, what is in flight at it.
+//! - [`backlog`]: a process at a unix socket that has many connections to accept.
 //! - [`connections`]: how many connections requests may have, over all processes together.
 //! - [`pool`]: the processes of a class, and the choice among them.
 //! - [`ejection`]: what requests meet at a process, which can take it out of service.
@@ -13,6 +14,7 @@
 
 pub mod address;
 pub mod backend;
+pub mod backlog;
 pub mod connections;
 pub mod ejection;
 pub mod health;

@@ -14,10 +14,12 @@ use super::{synapse_address, users};
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq};
-use crate::transparency::client::send;
+use crate::transparency::client::send_patiently;
 
 /// Clients that log in at the same time, each again when it is through.
 const CLIENTS: usize = 24;
+/// How long a login may take, of which Synapse does one or two a second for each core.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long it is, and how many times as many logins a second dendron must do.
 struct Plan {
@@ -70,7 +72,7 @@ fn logins_per_second(address: &str, logins_per_client: usize) -> Result<f64, Fai
     let request = Case::new(&password_body("l-storm", "hush-storm"), None, None).bytes("storm");
     let client = || -> Result<(), Failed> {
         for _ in 0..logins_per_client {
-            let answer = send(address, &request)?;
+            let answer = send_patiently(address, &request, PATIENCE)?;
             ensure!(answer.status.contains(" 200 "), "a login in the storm: {}", answer.status);
         }
         Ok(())

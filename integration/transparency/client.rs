@@ -19,8 +19,13 @@ pub struct Answer {
 
 /// Sends one request as it is, and reads until the server ends the connection.
 pub fn send(address: &str, request: &[u8]) -> Result<Answer, Failed> {
+    send_patiently(address, request, PATIENCE)
+}
+
+/// The same where the server may be silent for so long.
+pub fn send_patiently(address: &str, request: &[u8], patience: Duration) -> Result<Answer, Failed> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     // Whatever came before a silence or a reset is the answer, or none.

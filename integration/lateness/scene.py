@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import answers
+from comparison import Comparison, known_to_both
 from device import Device
 from http_client import Failure, require
 from stage import Account, Stage
@@ -29,8 +30,6 @@ EQUAL_SECONDS = 20.0
 # first syncs for a while, so that each must ask in another way.
 COUNTS = "/_matrix/client/v3/sync?filter=" + quote('{"room":{"rooms":[]}}') + "&timeout="
 
-# What a device was told by key: the value, and when it was told.
-Told = dict[tuple[str, ...], tuple[str, float]]
 Fire = Callable[[], Awaitable[object]]
 
 
@@ -46,6 +45,8 @@ class Row:
     # Whether the account must be told something.
     must: bool = False
     items: int = 0
+    # How many events either device was told that both had been told before the source was fired.
+    repeated: int = 0
     # What the edge says of the poll that was under way when the source was fired.
     how: str = ""
     # Whether the edge held that poll. Else the two were compared, but nothing is proved of the edge.
@@ -157,20 +158,18 @@ class Scene:
         """Waits until both devices have been told the same, and judges it."""
         direct, edge = account.watches()
         deadline = done + self.equal_seconds
+        known = known_to_both(edge, direct, fired)
         while True:
-            mine, theirs = edge.told(fired), direct.told(fired)
-            same = _values(mine) == _values(theirs)
-            if same and (mine or not row.must) and time.monotonic() > done + GRACE_SECONDS:
+            found = Comparison.of(edge, direct, fired, known)
+            if found.is_same and (found.edge or not row.must) and time.monotonic() > done + GRACE_SECONDS:
                 break
             if time.monotonic() > deadline:
-                if not same:
-                    row.faults.append(_difference(mine, theirs))
+                if not found.is_same:
+                    row.faults.append(found.difference())
                 break
             await asyncio.sleep(0.02)
-        row.items = len(theirs)
-        late = [mine[key][1] - theirs[key][1] for key in mine.keys() & theirs.keys()]
-        row.late_seconds = max(late, default=None)
-        self._judge_parked(edge, fired, row, "woken:" if theirs else "")
+        row.items, row.repeated, row.late_seconds = len(found.direct), found.repeated, found.late_seconds
+        self._judge_parked(edge, fired, row, "woken:" if found.direct else "")
 
     def _judge_parked(self, edge: Device, fired: float, row: Row, wanted: str) -> None:
         poll = edge.poll_at(fired)
@@ -203,16 +202,3 @@ class Scene:
 def _waits(device: Device) -> bool:
     since = device.waits_since
     return device.ended is not None or (since is not None and time.monotonic() - since > HELD_SECONDS)
-
-
-def _values(told: Told) -> dict[tuple[str, ...], str]:
-    return {key: value for key, (value, _) in told.items()}
-
-
-def _difference(mine: Told, theirs: Told) -> str:
-    lost = {key: value for key, (value, _) in theirs.items() if key not in mine}
-    more = {key: value for key, (value, _) in mine.items() if key not in theirs}
-    other = {
-        key: (mine[key][0], theirs[key][0]) for key in mine.keys() & theirs.keys() if mine[key][0] != theirs[key][0]
-    }
-    return f"lost at the edge: {lost}; only at the edge: {more}; different: {other}"

@@ -176,7 +176,7 @@ async def _soak(arguments: argparse.Namespace) -> None:
 
 def _origin(arguments: argparse.Namespace, synapse: str, processes: int) -> list[str]:
     """What is tested, when, and how."""
-    commit = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = ["git", "-C", str(Path(__file__).parents[2]), "describe", "--always", "--dirty"]
     return [
         f"begun: {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC",
         f"command: `{shlex.join(['./dev', 'quiet-soak', str(arguments.replays)])}`",
@@ -186,7 +186,11 @@ def _origin(arguments: argparse.Namespace, synapse: str, processes: int) -> list
 
 
 def _said(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    """What a program says; nothing where there is none, or it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def _hold(faults: list[str]) -> None:

@@ -20,6 +20,7 @@ use crate::harness::{checkout, dendron, dev_folder, ensure, ensure_eq, program};
 use crate::replication::Listener;
 
 pub const TESTS: &[Test] = &[
+    ("lateness::what_counts_as_told", what_counts_as_told),
     ("lateness::on_a_monolith", on_a_monolith),
     ("lateness::with_every_writer_apart", with_every_writer_apart),
     ("lateness::every_replay_is_checked", every_replay_is_checked),
@@ -40,8 +41,16 @@ fn settings(has_presence: bool) -> Value {
 }
 
 /// Whether everything is to be done that there is time for elsewhere.
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var("DENDRON_LATENESS").is_ok_and(|wish| wish == "long")
+}
+
+fn what_counts_as_told(_: &Stacks) -> Result<(), Failed> {
+    let folder = checkout().join("integration/lateness").display().to_string();
+    let arguments = ["-m", "unittest", "discover", "-s", &folder];
+    let said = program::run(&python(), &arguments, &dev_folder().join("log/comparison.out"), Duration::from_secs(60))?;
+    ensure!(said.trim_end().ends_with("OK") && !said.contains("Ran 0 tests"), "{said}");
+    Ok(())
 }
 
 fn on_a_monolith(_: &Stacks) -> Result<(), Failed> {
@@ -58,8 +67,7 @@ fn on_a_monolith(_: &Stacks) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Only in the long form: where writers are apart, Synapse may tell a direct poll of an older state event once more, which
-/// the comparison takes for a loss at the edge.
+/// Only in the long form: it takes many minutes.
 fn with_every_writer_apart(_: &Stacks) -> Result<(), Failed> {
     if !is_long() {
         println!("not run: DENDRON_LATENESS=long has it");

@@ -3,9 +3,13 @@
 //!
 //! - [`device`]: a device that syncs through an edge.
 //! - `http2`: the same over HTTP/2.
+//! - `settings`: not everybody is parked.
+//! - `versions`: nobody is, if Synapse is another one.
 
 mod device;
 mod http2;
+mod settings;
+mod versions;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +41,11 @@ pub const TESTS: &[Test] = &[
     ("quiet::streams_of_a_connection_are_parked_apart", |stacks| stacks.on_monolith(http2::streams_are_parked_apart)),
     ("quiet::whoever_is_parked_stays_online", |stacks| stacks.on_monolith(stays_online)),
     ("quiet::another_guise_is_told_to_synapse", |stacks| stacks.on_monolith(another_guise)),
+    ("quiet::a_share_of_users_is_parked", |stacks| stacks.on_monolith(settings::a_share_of_users_is_parked)),
+    ("quiet::untold_users_are_not_parked", |stacks| stacks.on_monolith(settings::untold_users_are_not_parked)),
+    ("quiet::untold_users_are_let_through", |stacks| stacks.on_monolith(settings::untold_users_are_let_through)),
+    ("quiet::an_older_synapse_parks_nobody", |stacks| stacks.on_older(versions::an_older_one_parks_nobody)),
+    ("quiet::a_downgrade_ends_parking", versions::a_downgrade_ends_parking),
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,12 +53,16 @@ const SECOND: Duration = Duration::from_secs(1);
 /// An edge that parks, with these settings besides.
 fn edge(stack: &Stack, name: &str, settings: &str) -> Result<Edge, Failed> {
     let edge = Edge::with(stack, name, "", &format!("trusted_proxies: ['127.0.0.1']\n{settings}"))?;
+    until_live(&edge)?;
+    Ok(edge)
+}
+
+fn until_live(edge: &Edge) -> Result<(), Failed> {
     eventually(SOON, || {
         let status = edge.admin().get("/status")?.json();
         ensure_eq!(status["syncs"]["gate"], "live", "the gate: {}", status["syncs"]);
         Ok(())
-    })?;
-    Ok(edge)
+    })
 }
 
 /// A user whose device has nothing to hear any more, with a way past the edge.

@@ -97,6 +97,17 @@ impl Stack {
         Ok(())
     }
 
+    /// Goes on with the Synapse that this Python has: all of its processes end and begin again, and so does dendron.
+    pub fn change_synapse(&mut self, python: &Path) -> Result<(), Failed> {
+        self.stop_dendron()?;
+        let config = self.text(&["dendron", "config"]);
+        let mut settings: serde_yaml::Value = serde_yaml::from_str(&std::fs::read_to_string(&config)?)?;
+        settings["supervise"]["python"] = path_text(python).into();
+        std::fs::write(&config, serde_yaml::to_string(&settings)?)?;
+        self.start_dendron()?;
+        self.wait_until_ready()
+    }
+
     /// Waits until dendron says that it is ready, and that every process of every pool is healthy: before that main may
     /// serve what is a worker's.
     pub fn wait_until_ready(&mut self) -> Result<(), Failed> {

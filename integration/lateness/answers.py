@@ -20,6 +20,7 @@ Json = dict[str, Any]
 Item = tuple[tuple[str, ...], str]
 
 _TIMES = ("age", "msc4354_sticky_duration_ttl_ms")
+_ROOMS = ("join", "leave", "invite", "knock", "room")
 _COUNTS = "device_one_time_keys_count"
 _FALLBACK = "device_unused_fallback_key_types"
 
@@ -32,6 +33,11 @@ def items(answer: Json) -> dict[tuple[str, ...], str]:
 def sliding_items(answer: Json) -> dict[tuple[str, ...], str]:
     """The same of a simplified sliding sync."""
     return dict(_sliding(answer))
+
+
+def is_event(key: tuple[str, ...]) -> bool:
+    """Whether an item is an event of a room, which is the same whenever it is told."""
+    return len(key) == 3 and key[0] in _ROOMS
 
 
 def counts(answer: Json) -> str:

@@ -95,6 +95,13 @@ class Device:
                     told[key] = (value, poll.ended)
         return told
 
+    def told_before(self, moment: float) -> dict[tuple[str, ...], str]:
+        """The last value of each key that was told before a point in time."""
+        told: dict[tuple[str, ...], str] = {}
+        for poll in itertools.takewhile(lambda poll: poll.ended is not None and poll.ended < moment, self.polls):
+            told |= poll.items
+        return told
+
     def poll_at(self, moment: float) -> Poll | None:
         """The poll that was under way at a point in time."""
         return next((poll for poll in self.polls if poll.began <= moment < (poll.ended or float("inf"))), None)

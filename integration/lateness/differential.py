@@ -84,11 +84,11 @@ def unproved(rows: list[Row]) -> list[str]:
 
 def report(rows: list[Row]) -> str:
     """All rows as a table, the latest first."""
-    lines = [f"{'ms later':>9} {'items':>5}  {'poll':<22} {'source':<58} account"]
+    lines = [f"{'ms later':>9} {'items':>5} {'again':>5}  {'poll':<22} {'source':<58} account"]
     for row in sorted(rows, key=lambda row: -(row.late_seconds or 0.0)):
         late = "-" if row.late_seconds is None else f"{row.late_seconds * 1000:.0f}"
         source = f"{row.scene}: {row.source}"
-        lines.append(f"{late:>9} {row.items:>5}  {row.how or '-':<22} {source:<58} {row.account}")
+        lines.append(f"{late:>9} {row.items:>5} {row.repeated:>5}  {row.how or '-':<22} {source:<58} {row.account}")
     return "\n".join(lines)
 
 

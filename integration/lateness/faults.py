@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from edge import Edge
 from http_client import Failure, require, segment
 from proxies import RedisProxy, SlowProxy
 from scene import Row, Scene
-from stage import Account, Stage
+from stage import CLIENT, Account, Stage
 from synapse import Processes
 
 # A busy machine's own delay, beside every bound.
@@ -28,6 +29,9 @@ POSITIONS_SECONDS = 7.0
 RENEW_SECONDS = 20.0
 # How long the edge may take until it parks again after a fault.
 RECOVERY_SECONDS = 40.0
+# How long writers wait before they publish, who are to die before that.
+UNPUBLISHED_SECONDS = 4.0
+UNPUBLISHED = "committed and not published"
 SEED = 20_261_129
 
 
@@ -247,30 +251,64 @@ async def _restart_and_say(world: World, names: list[str], alice: Account, room:
     await alice.say(room, "restarted")
 
 
-async def writer_killed(world: World) -> None:
-    """A writer dies when it has committed and not yet published, so that its rows are never published."""
+async def writers_killed(world: World) -> None:
+    """Both writers of events die when they have committed and not yet published, so that their rows never are."""
     writers = [name for name in world.processes.names if name.startswith("events")]
     if not writers:
         return
     # Synapse's own switch for tests: each stream waits for so long before it is published.
-    world.processes.set("replication_torture_level: 3000")
+    world.processes.set(f"replication_torture_level: {UNPUBLISHED_SECONDS * 1000:.0f}")
     await world.processes.restart(writers, signal.SIGKILL)
-    scene, room = await world.scene("writer killed")
+    scene, room = await world.scene("writers killed")
     alice, bob = scene.accounts
+    # Rooms are shared out among the writers, so that with some of them there is one of each.
+    rooms = [room, *[await _shared_room(alice, bob) for _ in range(3)]]
+    await world.until_parked(scene)
     scene.parks = False
-    before = {name: await world.processes.restarts_of(name) for name in writers}
-
-    async def say_and_die() -> None:
-        await alice.say(room, "committed and not published")
-        world.processes.set("")
-        for name in writers:
-            await world.processes.kill(name)
-        for name in writers:
-            await world.processes.until_ready(name, before[name])
-
-    await scene.row("a message that was never published", say_and_die, [alice, bob])
+    die = partial(_say_and_die, world, writers, alice, rooms)
+    await scene.row("messages that were never published", die, [alice, bob])
     await world.until_parked(scene)
     await world.close(scene, POSITIONS_SECONDS + SPREAD_SECONDS)
+
+
+async def _shared_room(alice: Account, bob: Account) -> str:
+    room = await alice.create_room()
+    await bob.join(room)
+    return room
+
+
+async def _say_and_die(world: World, writers: list[str], alice: Account, rooms: list[str]) -> None:
+    # What was done before is published by then, so that nothing of it takes these along.
+    await asyncio.sleep(2 * UNPUBLISHED_SECONDS)
+    restarts = {name: await world.processes.restarts_of(name) for name in writers}
+    published = {name: world.redis.published[name] for name in writers}
+    said = [asyncio.create_task(alice.say(room, UNPUBLISHED)) for room in rooms]
+    for room in rooms:
+        await _until_committed(world, writers, alice, room)
+    world.processes.set("")
+    await asyncio.gather(*(world.processes.kill(name) for name in writers))
+    for name in writers:
+        await world.processes.until_ready(name, restarts[name])
+    # Whoever was told of a failure was told wrong: it is in the database.
+    await asyncio.gather(*said, return_exceptions=True)
+    require(
+        all(world.redis.published[name] == count for name, count in published.items()),
+        "what was to be lost was published: the machine is too slow for this",
+    )
+
+
+async def _until_committed(world: World, writers: list[str], alice: Account, room: str) -> None:
+    """Waits until one of the writers has a room's message; nobody else knows of it yet."""
+    servers = [world.stage.process(name) for name in writers]
+    deadline = time.monotonic() + UNPUBLISHED_SECONDS
+    path = f"{CLIENT}/rooms/{segment(room)}/messages?dir=b&limit=1"
+    while True:
+        for server in servers:
+            found = (await server.call("GET", path, alice.token))["chunk"]
+            if any(event["content"].get("body") == UNPUBLISHED for event in found):
+                return
+        require(time.monotonic() < deadline, "a message was not committed in time")
+        await asyncio.sleep(0.02)
 
 
 async def tortured(world: World) -> None:
@@ -299,7 +337,7 @@ FAULTS: dict[str, Fault] = {
     "cut": cut,
     "redis-restarted": redis_restarted,
     "edge-restarted": edge_restarted,
-    "writer-killed": writer_killed,
+    "writers-killed": writers_killed,
     "synapse-restarted": synapse_restarted,
 }
 # These take minutes on a stack with a dozen processes.

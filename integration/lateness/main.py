@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -156,11 +158,12 @@ def _database_arguments(stack: dict[str, Any], folder: str) -> dict[str, Any]:
 
 async def _soak(arguments: argparse.Namespace) -> None:
     async with _stage(arguments, {"park": "on", "renew_after": f"{soak.RENEW_SECONDS:.0f}s"}, {}) as (stage, edge):
+        server = (await stage.direct[0].send("GET", "/_matrix/client/versions")).header("server")
+        origin = _origin(arguments, server, len(stage.stack["synapse"]["processes"]))
         tally = await soak.run(stage, arguments.watchers, arguments.replays, arguments.seconds)
         metrics = await edge.metrics()
-    date = time.strftime("%Y-%m-%d", time.gmtime())
-    command = shlex.join(["./dev", "quiet-soak", str(arguments.replays)])
-    text = soak.report(tally, arguments.watchers, metrics, command, date)
+    origin.append(f"machine: {os.cpu_count()} cores, with a load of {os.getloadavg()[2]:.1f} in the last 15 minutes")
+    text = soak.report(tally, arguments.watchers, metrics, origin)
     print(text)
     if arguments.report:
         arguments.report.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +172,25 @@ async def _soak(arguments: argparse.Namespace) -> None:
     # Most of the polls of a device at rest must be given again, or nothing was tested.
     require(tally.replays > tally.answers / 4, f"only {tally.replays} of {tally.answers} answers were given again")
     print(f"{tally.replays} replays hold")
+
+
+def _origin(arguments: argparse.Namespace, synapse: str, processes: int) -> list[str]:
+    """What is tested, when, and how."""
+    commit = ["git", "-C", str(Path(__file__).parents[2]), "describe", "--always", "--dirty"]
+    return [
+        f"begun: {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC",
+        f"command: `{shlex.join(['./dev', 'quiet-soak', str(arguments.replays)])}`",
+        f"dendron: `{_said([str(arguments.dendron), '--version'])}`, commit `{_said(commit)}`",
+        f"Synapse: `{synapse}`, {processes} processes",
+    ]
+
+
+def _said(command: list[str]) -> str:
+    """What a program says; nothing where there is none, or it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def _hold(faults: list[str]) -> None:

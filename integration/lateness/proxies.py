@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +112,8 @@ class RedisProxy(Proxy):
         # The text in the next message that is to be lost.
         self.lose = ""
         self.lost = 0
+        # How many rows each process has published.
+        self.published: Counter[str] = Counter()
 
     async def _tells(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lanes: dict[str, Lane] = {}
@@ -118,6 +121,7 @@ class RedisProxy(Proxy):
             while True:
                 message = await _message(reader)
                 publisher = _publisher(message)
+                self.published[publisher] += b"\nRDATA " in message
                 if self.lose and self.lose.encode() in message and b"message" in message:
                     self.lose = ""
                     self.lost += 1

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import answers
+from comparison import Comparison, known_to_both
 from device import Device
-from http_client import Failure, require
+from http_client import Failure, Server, require
 from stage import Account, Stage
 
 # A poll that was not answered for so long is held by whoever it reached.
@@ -29,8 +30,6 @@ EQUAL_SECONDS = 20.0
 # first syncs for a while, so that each must ask in another way.
 COUNTS = "/_matrix/client/v3/sync?filter=" + quote('{"room":{"rooms":[]}}') + "&timeout="
 
-# What a device was told by key: the value, and when it was told.
-Told = dict[tuple[str, ...], tuple[str, float]]
 Fire = Callable[[], Awaitable[object]]
 
 
@@ -46,6 +45,8 @@ class Row:
     # Whether the account must be told something.
     must: bool = False
     items: int = 0
+    # How many events either device was told that both had been told before the source was fired.
+    repeated: int = 0
     # What the edge says of the poll that was under way when the source was fired.
     how: str = ""
     # Whether the edge held that poll. Else the two were compared, but nothing is proved of the edge.
@@ -123,8 +124,11 @@ class Scene:
         await fire()
         done = time.monotonic()
         row = Row(self.name, source, account.id.split(":")[0], must=True, items=1)
-        for device in devices:
-            await self._ended(device, source)
+        if not all([await self._ended(device, source) for device in devices]):
+            # Nothing is proved by it.
+            row.items = 0
+            self.rows.append(row)
+            return
         edge = next(device for device in devices if device is account.edge)
         if self.parks:
             # Without it, the poll lasts as long as it would at Synapse.
@@ -157,20 +161,18 @@ class Scene:
         """Waits until both devices have been told the same, and judges it."""
         direct, edge = account.watches()
         deadline = done + self.equal_seconds
+        known = known_to_both(edge, direct, fired)
         while True:
-            mine, theirs = edge.told(fired), direct.told(fired)
-            same = _values(mine) == _values(theirs)
-            if same and (mine or not row.must) and time.monotonic() > done + GRACE_SECONDS:
+            found = Comparison.of(edge, direct, fired, known)
+            if found.is_same and (found.edge or not row.must) and time.monotonic() > done + GRACE_SECONDS:
                 break
             if time.monotonic() > deadline:
-                if not same:
-                    row.faults.append(_difference(mine, theirs))
+                if not found.is_same:
+                    row.faults.append(found.difference())
                 break
             await asyncio.sleep(0.02)
-        row.items = len(theirs)
-        late = [mine[key][1] - theirs[key][1] for key in mine.keys() & theirs.keys()]
-        row.late_seconds = max(late, default=None)
-        self._judge_parked(edge, fired, row, "woken:" if theirs else "")
+        row.items, row.repeated, row.late_seconds = len(found.direct), found.repeated, found.late_seconds
+        self._judge_parked(edge, fired, row, "woken:" if found.direct else "")
 
     def _judge_parked(self, edge: Device, fired: float, row: Row, wanted: str) -> None:
         poll = edge.poll_at(fired)
@@ -193,26 +195,26 @@ class Scene:
             if device.last_counts() != known:
                 row.faults.append(f"{device.name} was told {device.last_counts()}, and there are {known}")
 
-    async def _ended(self, device: Device, source: str) -> None:
+    async def _ended(self, device: Device, source: str) -> bool:
+        """Waits until a device was told that its session has ended; `False` if Synapse itself does not know.
+
+        Of a token that ends, Synapse's processes tell each other by the stream `caches`, of which a few rows are never
+        published when several processes write to it at once: then a process that remembers the token takes it for good.
+        """
         deadline = time.monotonic() + EQUAL_SECONDS
         while device.ended is None:
-            require(time.monotonic() < deadline, f"{source}: {device.name} was not told within {EQUAL_SECONDS:.0f} s")
+            if time.monotonic() > deadline:
+                is_taken = [await self._is_taken(server, device) for server in self.stage.direct]
+                require(any(is_taken), f"{source}: {device.name} was not told within {EQUAL_SECONDS:.0f} s")
+                return False
             await asyncio.sleep(0.02)
+        return True
+
+    async def _is_taken(self, server: Server, device: Device) -> bool:
+        """Whether a process of Synapse's takes a device's token."""
+        return (await server.send("GET", COUNTS + str(next(self._ways)), device.token)).status == 200
 
 
 def _waits(device: Device) -> bool:
     since = device.waits_since
     return device.ended is not None or (since is not None and time.monotonic() - since > HELD_SECONDS)
-
-
-def _values(told: Told) -> dict[tuple[str, ...], str]:
-    return {key: value for key, (value, _) in told.items()}
-
-
-def _difference(mine: Told, theirs: Told) -> str:
-    lost = {key: value for key, (value, _) in theirs.items() if key not in mine}
-    more = {key: value for key, (value, _) in mine.items() if key not in theirs}
-    other = {
-        key: (mine[key][0], theirs[key][0]) for key in mine.keys() & theirs.keys() if mine[key][0] != theirs[key][0]
-    }
-    return f"lost at the edge: {lost}; only at the edge: {more}; different: {other}"

@@ -41,8 +41,8 @@ class Tally:
     under_way: int = 0
     woken: int = 0
     items: int = 0
-    # After how many seconds what was under way reached the client.
-    late_seconds: list[float] = field(default_factory=list)
+    # After how many seconds what was under way reached the client, what it was, and what the edge said of that poll.
+    late: list[tuple[float, str, str]] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -68,7 +68,8 @@ class Watcher:
         """Polls until it is told to end."""
         first = await self._edge.call("GET", f"{SYNC}?timeout=0", self._token)
         since: str = first["next_batch"]
-        while not until.is_set():
+        # What is under way in the end is waited for, until it is there or missed.
+        while self._owed or not until.is_set():
             answer = await self._edge.send(
                 "GET", f"{SYNC}?timeout={POLL_MILLISECONDS}&since={since}", self._token
             )
@@ -88,11 +89,18 @@ class Watcher:
         tally.woken += how.startswith("woken:")
         for key in told:
             if (owed := self._owed.pop(key, None)) is not None:
-                tally.late_seconds.append(now - owed)
+                tally.late.append((now - owed, key[0], how))
+                self._judge(key, now - owed)
         for key, owed in list(self._owed.items()):
-            if now - owed > MISSED_SECONDS:
-                tally.missed.append(f"{self._account.id}: {key} is known for {now - owed:.1f} s")
+            if self._judge(key, now - owed):
                 del self._owed[key]
+
+    def _judge(self, key: tuple[str, ...], seconds: float) -> bool:
+        """Whether something was missed that Synapse has had for so long."""
+        is_missed = seconds > MISSED_SECONDS
+        if is_missed:
+            self._tally.missed.append(f"{self._account.id}: {key} is known for {seconds:.1f} s")
+        return is_missed
 
     async def _verify(self, since: str) -> None:
         asked = time.monotonic()
@@ -158,15 +166,15 @@ async def _talk(accounts: list[Account], rooms: list[str], ended: asyncio.Event)
             await account.say(room, "hello")
 
 
-def report(tally: Tally, watchers: int, edge: Metrics, command: str, date: str) -> str:
-    """What was found, for people."""
-    late = sorted(tally.late_seconds)
-    latest = f"{late[-1]:.2f} s at most" if late else "none"
+def report(tally: Tally, watchers: int, edge: Metrics, origin: list[str]) -> str:
+    """What was found, for people. The origin says what was tested, when, and how."""
+    late = sorted(tally.late, reverse=True)
+    latest = ", ".join(f"{seconds:.2f} s ({what}, {how})" for seconds, what, how in late[:3]) or "none"
     wakes = edge.by("dendron_sync_wakes_total", "reason")
     lines = [
         "# Soak of parked syncs",
         "",
-        f"{date}, by `{command}`.",
+        *(f"- {line}" for line in origin),
         "",
         f"{watchers} devices polled for {POLL_MILLISECONDS} ms each, {ROOM_MEMBERS} to a room, while about "
         f"{EVENTS_A_SECOND:.0f} things a second happened; the edge gave an answer again for {RENEW_SECONDS:.0f} s "
@@ -181,7 +189,7 @@ def report(tally: Tally, watchers: int, edge: Metrics, command: str, date: str) 
         f"| given again and checked | {tally.replays} |",
         f"| Synapse had nothing | {tally.verified} |",
         f"| Synapse had something, and it was under way to the edge | {tally.under_way} |",
-        f"| how late that came | {latest} |",
+        f"| how late that came, the latest three | {latest} |",
         f"| missed: later than {MISSED_SECONDS:.0f} s | {len(tally.missed)} |",
         f"| wakes by reason | {', '.join(f'{name} {count:.0f}' for name, count in sorted(wakes.items()))} |",
     ]

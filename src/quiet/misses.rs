@@ -2,7 +2,9 @@
 //!
 //! Each has a little time: the stream may tell of it a moment later. What is still not known then would have been late,
 //! had the sync been parked. If it was one that would have been parked but for its age, and the answer came at once, a
-//! sync before it *was* parked while that something had happened already: a late message.
+//! sync before it *was* parked while that something had happened already: a late message. That ends all parking, not that
+//! of one stream: what an answer tells does not say by which stream it should have been known, and whatever let one row
+//! pass unseen may let others pass.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -38,11 +38,12 @@ pub struct Parking {
     stopping: watch::Sender<bool>,
 }
 
-/// How a device's last forwarded request looked, and when it was.
+/// How a device's last forwarded request looked, when it was, and how long it could wait.
 #[derive(Clone, Copy)]
 struct Guise {
     hash: u64,
     forwarded: Instant,
+    timeout: Duration,
 }
 
 /// What becomes of a sync.
@@ -142,10 +143,10 @@ impl Parking {
         self.may_be_parked(&caller)?;
         let guise = xxh3_64(eligible::guise(asked, client, ask.set_presence).as_bytes());
         let last = self.guises.get(&(hash, protocol));
-        let presence = ask.set_presence;
+        let (presence, timeout) = (ask.set_presence, ask.timeout);
         let poll = self.poll(ask, hash, caller, arrived);
         let declined = match last {
-            Some(last) if last.hash == guise => self.presence_against(presence, last.forwarded, arrived),
+            Some(last) if last.hash == guise => self.presence_against(presence, last, timeout, arrived),
             _ => Some(Declined::OtherGuise),
         };
         let considered = match declined {
@@ -153,7 +154,7 @@ impl Parking {
             None => self.ask_gate(poll, protocol, presence, mode, arrived),
         };
         if matches!(considered, Considered::Forward { .. }) {
-            self.guises.insert((hash, protocol), Guise { hash: guise, forwarded: arrived });
+            self.guises.insert((hash, protocol), Guise { hash: guise, forwarded: arrived, timeout });
         }
         Ok(considered)
     }
@@ -177,12 +178,21 @@ impl Parking {
     }
 
     /// Why a sync must reach Synapse for what others see of the user, if it must.
-    fn presence_against(&self, presence: SetPresence, last: Instant, now: Instant) -> Option<Declined> {
+    fn presence_against(
+        &self,
+        presence: SetPresence,
+        last: Guise,
+        timeout: Duration,
+        now: Instant,
+    ) -> Option<Declined> {
         let is_fine = presence == SetPresence::Offline || self.online.is_untracked() || self.online.can_be_told();
         let must = match self.settings.untold_presence {
             _ if is_fine => false,
             UntoldPresence::Forward => true,
-            UntoldPresence::Refresh => now.saturating_duration_since(last) >= REFRESH_AFTER,
+            // One that waits longer than the last one did could outlast the time until the user looks gone.
+            UntoldPresence::Refresh => {
+                now.saturating_duration_since(last.forwarded) >= REFRESH_AFTER || timeout > last.timeout
+            }
         };
         must.then_some(Declined::Presence)
     }
@@ -243,7 +253,7 @@ impl Parking {
         let poll = Poll { arrived: now, timeout: remaining, ..place.poll };
         // Whether Synapse has to hear of the request changes with every request that it has heard of.
         if let Some(mut guise) = self.guises.get(&(poll.token, place.protocol)) {
-            guise.forwarded = now;
+            (guise.forwarded, guise.timeout) = (now, remaining);
             self.guises.insert((poll.token, place.protocol), guise);
         }
         let watch = self.gate.forwarded(poll, now);

@@ -1,0 +1,101 @@
+//! A Synapse of a version that was not tested: nobody is parked, and nobody notices.
+
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use serde_json::json;
+
+use super::device::{Device, X_DENDRON, expect_parked, sum};
+use super::{SECOND, put};
+use crate::harness::eventually::eventually;
+use crate::harness::matrix::User;
+use crate::harness::stack::Stack;
+use crate::harness::stacks::Stacks;
+use crate::harness::{ensure, ensure_eq, older_synapse_python, synapse_python};
+use crate::lateness;
+use crate::login::edge::Edge;
+
+/// How long a process of another version may be unseen: the edge asks each a few times in it.
+const NOTICED: Duration = Duration::from_secs(30);
+
+pub fn an_older_one_parks_nobody(stack: &mut Stack) -> Result<(), Failed> {
+    let edge = Edge::with(stack, "quiet-older", "", "trusted_proxies: ['127.0.0.1']\n")?;
+    expect_mode(&edge, "shadow")?;
+    let alice = User::register(&stack.client(), "alice")?;
+    let room = alice.create_room()?;
+    let mut device = Device::new(&alice, &edge);
+    expect_forwarded(&mut device)?;
+    // Whoever switches it on anyway only says what is wanted.
+    put(&edge, "on")?;
+    expect_mode(&edge, "shadow")?;
+    expect_forwarded(&mut device)?;
+    let poll = device.poll(20 * SECOND);
+    std::thread::sleep(SECOND / 2);
+    expect_parked_none(&edge)?;
+    let event = alice.say(&room, "older", "hello")?;
+    let answer = poll.answer()?;
+    ensure!(answer.text().contains(&event), "no message: {}", answer.text());
+    ensure_eq!(answer.header(X_DENDRON), "forwarded", "what became of it");
+    Ok(())
+}
+
+/// Only in the long form: it starts Synapse three times.
+pub fn a_downgrade_ends_parking(_: &Stacks) -> Result<(), Failed> {
+    if !lateness::is_long() {
+        println!("not run: DENDRON_LATENESS=long has it");
+        return Ok(());
+    }
+    let mut stack = Stack::start("quiet-downgrade", "monolith", &[])?;
+    let edge = super::edge(&stack, "quiet-downgrade", "")?;
+    let alice = User::register(&stack.client(), "alice")?;
+    let room = alice.create_room()?;
+    let mut device = Device::new(&alice, &edge);
+    device.is_invisible = true;
+    device.settle()?;
+    expect_mode(&edge, "on")?;
+
+    let poll = device.poll(90 * SECOND);
+    expect_parked(&edge, 1)?;
+    stack.change_synapse(&older_synapse_python())?;
+    expect_mode(&edge, "shadow")?;
+    // Whoever was parked all the time is with Synapse now; whoever was let go while it was away asks again.
+    expect_parked(&edge, 0)?;
+    let event = alice.say(&room, "downgraded", "hello")?;
+    let mut answer = poll.answer()?;
+    if answer.status != 200 || !answer.text().contains(&event) {
+        ensure!(answer.header(X_DENDRON) != "replay", "it was parked: {}", answer.text());
+        answer = device.poll(20 * SECOND).answer()?;
+    }
+    ensure!(answer.text().contains(&event), "no message: {}", answer.text());
+    device.take(&answer)?;
+    expect_forwarded(&mut device)?;
+
+    stack.change_synapse(&synapse_python())?;
+    expect_mode(&edge, "on")?;
+    device.settle()
+}
+
+/// Waits until syncs are treated so.
+fn expect_mode(edge: &Edge, mode: &str) -> Result<(), Failed> {
+    eventually(NOTICED, || {
+        let syncs = edge.admin().get("/status")?.json()["syncs"].clone();
+        ensure_eq!(syncs["mode"], mode, "the mode: {syncs}");
+        ensure_eq!(syncs["untested_synapse"], json!(mode == "shadow"), "whether the version is a strange one: {syncs}");
+        Ok(())
+    })
+}
+
+/// Polls as often as it would take to be parked, and is not.
+fn expect_forwarded(device: &mut Device) -> Result<(), Failed> {
+    for _ in 0..4 {
+        let answer = device.poll(SECOND / 2).answer()?;
+        ensure_eq!((answer.status, answer.header(X_DENDRON)), (200, "forwarded"), "what became of it");
+        device.take(&answer)?;
+    }
+    Ok(())
+}
+
+fn expect_parked_none(edge: &Edge) -> Result<(), Failed> {
+    ensure_eq!(sum(edge, "dendron_sync_parked", &[])?, 0.0, "parked syncs");
+    Ok(())
+}

@@ -27,6 +27,23 @@ pub(crate) enum Figure {
     Drain,
     /// Time on a processor for a long-poll from its connection to its answer, in microseconds.
     CpuPerPoll,
+    /// Logins a second.
+    Logins,
+    /// Time on a processor for a login, dendron's and Synapse's, in milliseconds.
+    CpuPerLogin,
+    /// The latency that 99 of 100 keep within while nothing else is done, and in a storm of logins, in milliseconds.
+    QuietPercentile99,
+    StormPercentile99,
+    /// How many times as long the second is.
+    StormRatio,
+    /// Time on a processor that Synapse needs for a device in a minute, in milliseconds.
+    CpuPerDevice,
+    /// The share of a processor that dendron takes, in percent.
+    EdgeShare,
+    /// Rows of replication a second.
+    Rows,
+    /// By when 99 of 100 rows were read, counted from when they were written, in milliseconds.
+    RowLag,
 }
 
 impl Figure {
@@ -44,6 +61,15 @@ impl Figure {
             Figure::Resident => "resident memory, MB",
             Figure::Drain => "time to answer all, ms",
             Figure::CpuPerPoll => "CPU per long-poll, µs",
+            Figure::Logins => "logins per second",
+            Figure::CpuPerLogin => "CPU per login in all, ms",
+            Figure::QuietPercentile99 => "latency p99 in quiet, ms",
+            Figure::StormPercentile99 => "latency p99 in the storm, ms",
+            Figure::StormRatio => "storm's p99 / quiet's",
+            Figure::CpuPerDevice => "Synapse's CPU per device and minute, ms",
+            Figure::EdgeShare => "dendron's CPU, % of a core",
+            Figure::Rows => "rows per second",
+            Figure::RowLag => "lag p99 at most, ms",
         }
     }
 }
@@ -72,6 +98,8 @@ pub(crate) struct Measured {
     pub(crate) series: Vec<Series>,
     /// What failed: a contender with errors has no result.
     pub(crate) errors: Vec<(Name, u64)>,
+    /// How much of something there was, where the same is measured for several such sizes.
+    pub(crate) size: Option<f64>,
     /// What a reader should know.
     pub(crate) notes: Vec<String>,
 }

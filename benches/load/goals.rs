@@ -34,7 +34,7 @@ pub(crate) struct Verdict {
     pub(crate) is_reached: Option<bool>,
 }
 
-const GOALS: [Goal; 10] = [
+const GOALS: [Goal; 18] = [
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 1.0)),
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::Nginx, 0.9)),
     goal(Scenario::Forward, 0, Figure::Throughput, Bound::LeastOf(Name::HAProxy, 1.0)),
@@ -45,6 +45,14 @@ const GOALS: [Goal; 10] = [
     goal(Scenario::Transfers, 3, Figure::CpuPerGigabyte, Bound::MostOf(Name::HAProxy, 1.5)),
     goal(Scenario::Encrypted, 2, Figure::HandshakesPerCpuSecond, Bound::LeastOf(Name::HAProxy, 0.9)),
     goal(Scenario::Connections, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 1.0)),
+    goal(Scenario::Logins, 0, Figure::Logins, Bound::LeastOf(Name::Synapse, 1.0)),
+    goal(Scenario::Logins, 1, Figure::Logins, Bound::LeastOf(Name::Synapse, 3.0)),
+    goal(Scenario::Logins, 2, Figure::StormRatio, Bound::Most(2.0)),
+    goal(Scenario::Logins, 3, Figure::Cpu, Bound::MostOf(Name::Synapse, 0.05)),
+    goal(Scenario::Syncs, 0, Figure::CpuPerDevice, Bound::MostOf(Name::Synapse, 0.2)),
+    goal(Scenario::Syncs, 1, Figure::CpuPerDevice, Bound::MostOf(Name::Synapse, 0.05)),
+    goal(Scenario::Rows, 0, Figure::EdgeShare, Bound::Most(50.0)),
+    goal(Scenario::Rows, 0, Figure::RowLag, Bound::Most(50.0)),
 ];
 
 const fn goal(scenario: Scenario, part: usize, figure: Figure, bound: Bound) -> Goal {

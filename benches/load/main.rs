@@ -5,8 +5,8 @@
 //! noisy, but all are measured in turn.
 //!
 //! Read `scenarios` first: what is done. `contenders` has the three configurations, `mix` and `routing` what is asked and
-//! where it has to go, `upstream` the stand-in for Synapse, `generate` the generators, `goals` what is to be reached, and
-//! `report` what is written of it.
+//! where it has to go, `upstream` the stand-in for Synapse, `homeserver` a real one for what only that can show, `generate`
+//! the generators, `goals` what is to be reached, and `report` what is written of it.
 
 mod accounting;
 mod arguments;
@@ -15,6 +15,7 @@ mod fault;
 mod figures;
 mod generate;
 mod goals;
+mod homeserver;
 mod machine;
 mod mix;
 mod process;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use crate::fault::{Doing, Outcome, wrong};
 
 /// How long a program may take to end before it is killed.
-const END: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(20);
 
 /// A program that runs. It ends when this is dropped.

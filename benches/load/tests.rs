@@ -9,6 +9,7 @@ mod fault;
 mod figures;
 mod generate;
 mod goals;
+mod homeserver;
 mod machine;
 mod mix;
 mod process;

@@ -1,6 +1,8 @@
 //! Whether Pingora reads what the front hands on as the front has read it. For tests and for the fuzz target: nothing that
 //! serves calls this.
 
+use std::time::Duration;
+
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use tokio::io::{AsyncWriteExt, duplex};
@@ -46,7 +48,7 @@ pub async fn play(bytes: &[u8]) -> Result<Outcome, Disagreement> {
     let (server, mut client) = duplex(bytes.len() + 4096);
     client.write_all(bytes).await.map_err(|_| Disagreement::Unplayed)?;
     drop(client);
-    let mut transport = Transport::new(Box::new(server));
+    let mut transport = Transport::new(Box::new(server), Duration::ZERO);
     while transport.fill().await.is_ok_and(|count| count > 0) {}
     let Decision::Pass(passage, _) = decide::<()>(transport.received(), |_| Verdict::Pass(None)) else {
         return Ok(Outcome::Kept);

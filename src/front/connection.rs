@@ -5,6 +5,8 @@
 
 mod holding;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use super::desk::{Answered, Desk, Mark};
 use super::head;
 use super::outbox::Outbox;
 use super::refusal::{refuse, until_heard};
+use super::socket::Shared;
 use super::transport::Transport;
 use crate::reply::Failure;
 use holding::Released;
@@ -212,6 +215,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     /// Has the proxy serve one request. `None` when the connection carries no other. The turn is that of a request which
     /// has waited.
     async fn pass(mut self, passage: Passage, mark: Option<Mark>, turn: Option<OwnedSemaphorePermit>) -> Option<Self> {
+        let socket = self.transport.socket();
         let head = self.transport.begin(passage.head_bytes, passage.fence, passage.may_switch);
         self.left = self.left.saturating_sub(1);
         let mut session = ServerSession::new_http1(self.transport as Stream);
@@ -222,16 +226,24 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         }
         session.set_pipelined_prefix(head);
         session.set_connection_user_context(mark);
-        let serving = self.front.proxy.process_new_http(session, &self.shutdown);
+        let serving = in_turns(self.front.proxy.process_new_http(session, &self.shutdown), socket);
         let reused = match turn {
             None => serving.await,
             Some(turn) => Box::pin(in_turn(serving, turn)).await,
         };
         let (stream, _settings) = reused?.consume();
-        let transport = stream.into_any().downcast::<Transport>().ok()?;
+        let mut transport = stream.into_any().downcast::<Transport>().ok()?;
+        if !transport.settle().await {
+            return None;
+        }
         // Were the body's end another one for Pingora than for the front, nothing behind it could be trusted.
         transport.is_at_the_fence().then_some(Connection { transport, ..self })
     }
+}
+
+/// What a session does, in turns at the end of which its answers leave.
+fn in_turns<F: Future + Unpin>(mut serving: F, socket: Shared) -> impl Future<Output = F::Output> + Unpin {
+    poll_fn(move |context| socket.take_turn(context, |context| Pin::new(&mut serving).poll(context)))
 }
 
 /// Waits for a request's end. Its turn is given back then, or soon.

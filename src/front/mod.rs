@@ -7,6 +7,7 @@
 //! - `head`: a request's head, cut into lines; pure.
 //! - `fence`: where a request's body ends; pure.
 //! - `transport`: the connection as Pingora's session gets it.
+//! - `socket`: below it, what is sent and when.
 //! - [`desk`]: whom it asks for answers, and tells what became of requests.
 //! - `outbox`: answers that are on their way.
 //! - `refusal`: how a client is told that its request is refused.
@@ -27,6 +28,7 @@ mod fence;
 mod head;
 mod outbox;
 mod refusal;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -77,7 +79,8 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> ServerApp for Front<A, D
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             return ServerApp::process_new(&self.proxy, stream, shutdown).await;
         }
-        let connection = Connection::new(Arc::clone(self), Transport::new(stream), shutdown.clone());
+        let transport = Transport::new(stream, self.times.silence);
+        let connection = Connection::new(Arc::clone(self), transport, shutdown.clone());
         // A task of its own: this one keeps the room that its handshake needed for as long as it lives.
         tokio::spawn(connection.serve());
         None

@@ -26,13 +26,13 @@ impl Outbox {
     pub(super) fn put(&mut self, transport: &mut Transport, answered: Answered, is_last: bool) {
         let is_bodiless = answered.method == Method::HEAD;
         let manner = Manner { is_bodiless, is_last, date: get_cached_date() };
-        wire::write(transport.outgoing(), &answered.reply, &manner);
+        transport.put(|bytes| wire::write(bytes, &answered.reply, &manner));
         self.0.push(answered);
     }
 
     /// Whether it is time to send what is there.
     pub(super) fn is_full(&self, transport: &mut Transport) -> bool {
-        self.0.len() >= TOGETHER_MAX || transport.outgoing().len() >= TOGETHER_BYTES_MAX
+        self.0.len() >= TOGETHER_MAX || transport.put(|_| ()) >= TOGETHER_BYTES_MAX
     }
 
     /// Sends what is there; the client has so much time to take it. Whether it did.

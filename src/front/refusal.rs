@@ -28,7 +28,8 @@ pub(super) async fn refuse(
     let reply = failure.reply();
     let is_bodiless = head.is_some_and(|head| head.method == Method::HEAD);
     let bytes = if is_bodiless { 0 } else { reply.body.len() };
-    wire::write(transport.outgoing(), &reply, &Manner { is_bodiless, is_last: true, date: get_cached_date() });
+    let manner = Manner { is_bodiless, is_last: true, date: get_cached_date() };
+    transport.put(|bytes| wire::write(bytes, &reply, &manner));
     let sent = timeout(time, transport.flush()).await;
     let sent = matches!(sent, Ok(Ok(()))).then_some(bytes);
     desk.refused(Refused { begun: begun.into_std(), peer: transport.peer(), head, failure, sent });

@@ -12,54 +12,51 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::{SslDigest, TlsRef};
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 use super::fence::Fence;
+use super::socket::Shared;
 
 /// How much is read at once. The room is on the stack: what arrived is what is kept.
 const READ_BYTES: usize = 4096;
 /// How much of the requests behind the one that is being served is taken in. Beyond it the client has to wait, and its
 /// end is not noticed.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
-/// Up to here bytes wait for those that follow them, so that an answer's head and body leave together.
-const SEND_BYTES: usize = 4096;
-/// The most that is copied to leave together.
-const SEND_BYTES_MAX: usize = 16 * 1024;
 /// What an answer begins with after which the connection speaks another protocol.
 const SWITCHED: &[u8] = b"HTTP/1.1 101 ";
 
 /// A client's connection.
 pub(super) struct Transport {
-    inner: Stream,
+    socket: Shared,
     /// What has arrived and was not given to a session.
     received: BytesMut,
     /// How far the session may read.
     fence: Fence,
     /// Whether the request asks for another protocol: if the answer agrees, the fence falls.
     may_switch: bool,
-    /// What is to be sent, and how much of it has been.
-    to_send: Vec<u8>,
-    sent: usize,
+    /// How long a client may take to let the last of its answer in, before its connection is closed all the same.
+    patience: Duration,
 }
 
 // === for the loop ===
 
 impl Transport {
-    /// A connection of which nothing has been read.
-    pub(super) fn new(inner: Stream) -> Self {
-        let received = BytesMut::new();
-        Transport { inner, received, fence: Fence::Length(0), may_switch: false, to_send: Vec::new(), sent: 0 }
+    /// A connection of which nothing has been read, and how long the client may take to let in what is sent last.
+    pub(super) fn new(inner: Stream, patience: Duration) -> Self {
+        let socket = Shared::new(inner);
+        Transport { socket, received: BytesMut::new(), fence: Fence::Length(0), may_switch: false, patience }
     }
 
     /// What has arrived and belongs to no session yet.
@@ -69,7 +66,7 @@ impl Transport {
 
     /// The address at the other end; `None` for a unix socket.
     pub(super) fn peer(&self) -> Option<IpAddr> {
-        let digest = self.inner.get_socket_digest()?;
+        let digest = self.get_socket_digest()?;
         digest.peer_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
     }
 
@@ -87,6 +84,20 @@ impl Transport {
         } else {
             self.received.split_to(head_bytes)
         }
+    }
+
+    /// The socket itself, for the turns in which a session has this.
+    pub(super) fn socket(&self) -> Shared {
+        self.socket.clone()
+    }
+
+    /// Waits until the client has let in what a session has left; whether it did in time.
+    pub(super) async fn settle(&mut self) -> bool {
+        if !self.socket.lock().is_behind() {
+            return true;
+        }
+        let socket = &self.socket;
+        matches!(timeout(self.patience, poll_fn(|context| socket.lock().poll_out(context))).await, Ok(Ok(())))
     }
 
     /// Waits for the end of the client. What it sends meanwhile waits for its turn. Nothing is lost when the future is
@@ -111,9 +122,11 @@ impl Transport {
         self.received.advance(head_bytes.min(self.received.len()));
     }
 
-    /// What is to be sent, to add to it. It leaves with the next flush.
-    pub(super) fn outgoing(&mut self) -> &mut Vec<u8> {
-        &mut self.to_send
+    /// Adds to what is to be sent, which leaves with the next flush; returns how much there is.
+    pub(super) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let mut socket = self.socket.lock();
+        write(&mut socket.to_send);
+        socket.to_send.len()
     }
 
     /// Whether the session has read its request to the end, so that another may follow.
@@ -131,8 +144,9 @@ impl Transport {
         if self.received.is_empty() {
             self.received = BytesMut::new();
         }
-        if self.to_send.is_empty() {
-            self.to_send = Vec::new();
+        let mut socket = self.socket.lock();
+        if socket.to_send.is_empty() {
+            socket.to_send = Vec::new();
         }
     }
 }
@@ -147,7 +161,7 @@ impl AsyncRead for Transport {
         }
         if this.received.is_empty() {
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+            ready!(this.socket.lock().poll_read(context, buffer))?;
             let arrived = &buffer.filled()[before..];
             let count = this.fence.admit(arrived);
             this.received.extend_from_slice(&arrived[count..]);
@@ -167,32 +181,15 @@ impl AsyncWrite for Transport {
         if this.may_switch && bytes.starts_with(SWITCHED) {
             this.fence = Fence::Open;
         }
-        if this.to_send.len() >= SEND_BYTES {
-            ready!(this.poll_send(context))?;
-        }
-        if this.to_send.is_empty() && bytes.len() >= SEND_BYTES {
-            return Pin::new(&mut this.inner).poll_write(context, bytes);
-        }
-        let count = bytes.len().min(SEND_BYTES_MAX - this.to_send.len());
-        this.to_send.extend_from_slice(&bytes[..count]);
-        if this.to_send.len() >= SEND_BYTES
-            && let Poll::Ready(Err(error)) = this.poll_send(context)
-        {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(count))
+        this.socket.lock().poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_send(context))?;
-        Pin::new(&mut this.inner).poll_flush(context)
+        self.socket.lock().poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_send(context))?;
-        Pin::new(&mut this.inner).poll_shutdown(context)
+        self.socket.lock().poll_shutdown(context)
     }
 }
 
@@ -200,7 +197,7 @@ impl Transport {
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut room = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut self.inner).poll_read(context, &mut buffer))?;
+        ready!(self.socket.lock().poll_read(context, &mut buffer))?;
         self.received.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     }
@@ -214,29 +211,6 @@ impl Transport {
         }
         Poll::Pending
     }
-
-    /// Hands over to the system what is to be sent.
-    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.to_send.len() {
-            let count = ready!(Pin::new(&mut self.inner).poll_write(context, &self.to_send[self.sent..]))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.sent += count;
-        }
-        self.to_send.clear();
-        self.sent = 0;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Transport {
-    fn drop(&mut self) {
-        // A session that closes does not flush what it has written.
-        if !self.to_send.is_empty() {
-            let _ = Pin::new(self).poll_flush(&mut Context::from_waker(Waker::noop()));
-        }
-    }
 }
 
 impl fmt::Debug for Transport {
@@ -249,10 +223,8 @@ impl fmt::Debug for Transport {
 #[async_trait]
 impl Shutdown for Transport {
     async fn shutdown(&mut self) {
-        // The inner one ends TLS as it must be ended, so it has to be asked itself.
-        if AsyncWriteExt::flush(self).await.is_ok() {
-            Shutdown::shutdown(&mut *self.inner).await;
-        }
+        // Whatever goes wrong: it is the end.
+        let _ = timeout(self.patience, poll_fn(|context| self.socket.lock().poll_shutdown(context))).await;
     }
 }
 
@@ -260,187 +232,47 @@ impl Shutdown for Transport {
 
 impl UniqueID for Transport {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.socket.lock().stream.id()
     }
 }
 
 impl Ssl for Transport {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
-    }
-
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        self.socket.lock().stream.get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        self.socket.lock().stream.selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for Transport {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        self.socket.lock().stream.get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
+        self.socket.lock().stream.get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
+        self.socket.lock().stream.get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for Transport {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.socket.lock().stream.get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for Transport {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        self.socket.lock().stream.get_socket_digest()
     }
 }
 
 impl Peek for Transport {}
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
-
-    use super::*;
-
-    /// A connection with its client.
-    fn connected() -> (Transport, DuplexStream) {
-        let (server, client) = duplex(1 << 20);
-        (Transport::new(Box::new(server)), client)
-    }
-
-    /// What one read gives; `None` where it has to wait.
-    fn read_now(transport: &mut Transport) -> Option<Vec<u8>> {
-        let mut room = [0; 64];
-        let mut buffer = ReadBuf::new(&mut room);
-        match Pin::new(transport).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer) {
-            Poll::Ready(read) => {
-                read.unwrap();
-                Some(buffer.filled().to_vec())
-            }
-            Poll::Pending => None,
-        }
-    }
-
-    fn received_now(client: &mut DuplexStream) -> Vec<u8> {
-        let mut room = vec![0; 1 << 18];
-        let mut buffer = ReadBuf::new(&mut room);
-        let _ = Pin::new(client).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
-        buffer.filled().to_vec()
-    }
-
-    #[tokio::test]
-    async fn a_session_gets_its_request_and_the_next_one_the_rest() {
-        let (mut transport, mut client) = connected();
-        client.write_all(b"HEADhel").await.unwrap();
-        transport.fill().await.unwrap();
-        assert_eq!(&transport.begin(4, Fence::Length(5), false)[..], b"HEAD");
-        assert_eq!(read_now(&mut transport).as_deref(), Some(&b"hel"[..]));
-        assert_eq!(read_now(&mut transport), None);
-        assert!(!transport.is_at_the_fence());
-        client.write_all(b"loNEXT").await.unwrap();
-        assert_eq!(read_now(&mut transport).as_deref(), Some(&b"lo"[..]));
-        assert!(transport.is_at_the_fence());
-        // The session looks whether the client is there, and sees nothing of what it sends.
-        client.write_all(b" AND").await.unwrap();
-        for _ in 0..3 {
-            assert_eq!(read_now(&mut transport), None);
-        }
-        assert_eq!(transport.received(), b"NEXT AND");
-        assert_eq!(&transport.begin(8, Fence::Length(0), false)[..], b"NEXT AND");
-    }
-
-    #[tokio::test]
-    async fn an_end_is_seen_behind_bytes_that_wait() {
-        let (mut transport, mut client) = connected();
-        client.write_all(b"HEADNEXT").await.unwrap();
-        transport.fill().await.unwrap();
-        transport.begin(4, Fence::Length(0), false);
-        assert_eq!(read_now(&mut transport), None);
-        drop(client);
-        assert_eq!(read_now(&mut transport), Some(Vec::new()));
-        assert_eq!(read_now(&mut transport), Some(Vec::new()), "an end stays one");
-    }
-
-    #[tokio::test]
-    async fn what_is_taken_in_ahead_is_bounded() {
-        let (mut transport, mut client) = connected();
-        transport.begin(0, Fence::Length(0), false);
-        client.write_all(&[b'x'; 10 * AHEAD_BYTES_MAX]).await.unwrap();
-        assert_eq!(read_now(&mut transport), None);
-        assert!((AHEAD_BYTES_MAX..AHEAD_BYTES_MAX + READ_BYTES).contains(&transport.received().len()));
-    }
-
-    #[tokio::test]
-    async fn chunks_that_are_broken_are_all_the_session_s() {
-        let (mut transport, mut client) = connected();
-        transport.begin(0, Fence::CHUNKS, false);
-        client.write_all(b"\r\nhello\r\n0\r\n\r\nNEXT").await.unwrap();
-        assert_eq!(read_now(&mut transport).as_deref(), Some(&b"\r\nhello\r\n0\r\n\r\nNEXT"[..]));
-        assert!(!transport.is_at_the_fence());
-    }
-
-    #[tokio::test]
-    async fn the_fence_falls_with_another_protocol_and_with_nothing_else() {
-        for (may_switch, answer, passes) in [
-            (true, "HTTP/1.1 101 Switching Protocols\r\n\r\n", true),
-            (true, "HTTP/1.1 200 OK\r\n\r\n", false),
-            (false, "HTTP/1.1 101 Switching Protocols\r\n\r\n", false),
-        ] {
-            let (mut transport, mut client) = connected();
-            transport.begin(0, Fence::Length(0), may_switch);
-            client.write_all(b"frame").await.unwrap();
-            assert_eq!(read_now(&mut transport), None, "{answer}");
-            transport.write_all(answer.as_bytes()).await.unwrap();
-            assert_eq!(read_now(&mut transport).is_some(), passes, "{may_switch} {answer}");
-        }
-    }
-
-    #[tokio::test]
-    async fn small_writes_leave_together_and_large_ones_at_once() {
-        let (mut transport, mut client) = connected();
-        transport.write_all(b"head").await.unwrap();
-        transport.write_all(b"body").await.unwrap();
-        assert_eq!(received_now(&mut client), b"");
-        transport.flush().await.unwrap();
-        assert_eq!(received_now(&mut client), b"headbody");
-        transport.write_all(b"head").await.unwrap();
-        transport.write_all(&[b'x'; 100_000]).await.unwrap();
-        assert_eq!(received_now(&mut client).len(), 100_004);
-        transport.rest();
-        assert_eq!((transport.to_send.capacity(), transport.received.capacity()), (0, 0));
-        // What was written is not lost with the connection.
-        transport.write_all(b"last").await.unwrap();
-        drop(transport);
-        let mut last = String::new();
-        client.read_to_string(&mut last).await.unwrap();
-        assert_eq!(last, "last");
-    }
-
-    #[tokio::test]
-    async fn a_client_that_does_not_read_stops_the_writer() {
-        let (server, mut client) = duplex(1000);
-        let mut transport = Transport::new(Box::new(server));
-        let writing = tokio::spawn(async move {
-            for _ in 0..100 {
-                transport.write_all(&[b'x'; 999]).await.unwrap();
-            }
-            transport.flush().await.unwrap();
-        });
-        let mut count = 0;
-        let mut room = [0; 77];
-        while count < 99_900 {
-            count += client.read(&mut room).await.unwrap();
-        }
-        writing.await.unwrap();
-    }
-}
+mod tests;

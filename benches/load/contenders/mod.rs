@@ -29,10 +29,12 @@ pub(crate) enum Name {
     Nginx,
     /// No proxy at all: what the upstream itself takes.
     Direct,
+    /// A real Synapse, with no dendron before it.
+    Synapse,
 }
 
 impl Name {
-    /// Those that are compared.
+    /// The proxies that are compared with each other.
     pub(crate) const PROXIES: [Name; 3] = [Name::Dendron, Name::HAProxy, Name::Nginx];
 
     pub(crate) const fn text(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Name {
             Name::HAProxy => "HAProxy",
             Name::Nginx => "nginx",
             Name::Direct => "no proxy",
+            Name::Synapse => "Synapse",
         }
     }
 }
@@ -88,7 +91,7 @@ impl Contender {
         let mut running = match name {
             Name::Dendron => dendron::start(stage, ports)?,
             Name::HAProxy => haproxy::start(stage, ports)?,
-            Name::Nginx | Name::Direct => nginx::start(stage, ports)?,
+            Name::Nginx | Name::Direct | Name::Synapse => nginx::start(stage, ports)?,
         };
         running.wait_until("listened", START, || TcpStream::connect(("127.0.0.1", ports.tls)).is_ok())?;
         Ok(Contender { name, plain: ports.plain, tls: ports.tls, running })
@@ -131,7 +134,8 @@ pub(crate) fn swallow_log(path: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn free_port() -> Outcome<u16> {
+/// A port that nobody listens on at the moment.
+pub(crate) fn free_port() -> Outcome<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").doing("looking for a free port")?;
     Ok(listener.local_addr().doing("looking for a free port")?.port())
 }

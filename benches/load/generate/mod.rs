@@ -4,14 +4,20 @@
 //! - [`h2load`]: the same over HTTP/2.
 //! - [`paced`]: requests at a fixed rate, and how late each was answered.
 //! - [`polls`]: connections that hold a long-poll each.
+//! - [`storm`]: the same request from many at once, again and again.
+//! - [`devices`]: devices that sync and have nothing to hear.
+//! - [`rows`]: a replication stream.
 //! - [`transfers`]: large bodies, up and down.
 //! - [`handshakes`]: new TLS sessions, one after the other.
 //! - [`plain`]: one request and its answer, which the others are made of.
 
+pub(crate) mod devices;
 pub(crate) mod h2load;
 pub(crate) mod handshakes;
 pub(crate) mod paced;
 pub(crate) mod plain;
 pub(crate) mod polls;
+pub(crate) mod rows;
+pub(crate) mod storm;
 pub(crate) mod transfers;
 pub(crate) mod wrk;

@@ -1,4 +1,5 @@
-//! The pictures: how dendron compares in each scenario, latencies at a fixed rate, and memory for a long-poll.
+//! The pictures: how dendron compares in each scenario, latencies at a fixed rate, memory for a long-poll, what Synapse is
+//! spared, and how cost grows.
 
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Results;
+use super::curves::Curves;
 use super::markdown::Picture;
 use super::table::number;
 use crate::contenders::Name;
@@ -29,12 +31,35 @@ struct Group {
     bars: Vec<(Name, f64)>,
 }
 
+/// How cost grows.
+const CURVES: [(&str, Curves); 2] = [
+    (
+        "growth-cpu.svg",
+        Curves {
+            title: "Processor time for a request, against connections: less is better",
+            figure: Figure::Cpu,
+            along: "connections",
+            is_logarithmic: true,
+        },
+    ),
+    (
+        "growth-memory.svg",
+        Curves {
+            title: "Memory of the process, against held long-polls: less is better",
+            figure: Figure::Resident,
+            along: "long-polls, forwarded",
+            is_logarithmic: false,
+        },
+    ),
+];
+
 /// Draws what there is to draw; returns what was drawn.
 pub(super) fn draw(folder: &Path, results: &Results) -> Outcome<Vec<Picture>> {
     let drawings = [
         ("cpu.svg", "Processor time beside HAProxy's, which is 1: less is better", beside_haproxy(results)),
         ("latency.svg", "Latency at a fixed rate, in microseconds: less is better", latencies(results)),
         ("memory.svg", "Memory for a held long-poll, in kilobytes: less is better", memory(results)),
+        ("synapse.svg", "Processor time beside Synapse's alone, which is 1: less is better", beside_synapse(results)),
     ];
     let mut pictures = Vec::new();
     for (file, title, groups) in drawings {
@@ -45,18 +70,42 @@ pub(super) fn draw(folder: &Path, results: &Results) -> Outcome<Vec<Picture>> {
         bars(&path, title, &groups).map_err(|error| wrong(format!("drawing {}: {error}", path.display())))?;
         pictures.push(Picture { file: file.to_owned(), shows: title.to_owned() });
     }
+    for (file, curves) in CURVES {
+        let path = folder.join(file);
+        let failed = |error: Box<dyn std::error::Error>| wrong(format!("drawing {}: {error}", path.display()));
+        if curves.draw(&path, results).map_err(failed)? {
+            pictures.push(Picture { file: file.to_owned(), shows: curves.title.to_owned() });
+        }
+    }
     Ok(pictures)
 }
 
 /// Everything that is counted in processor time, as a share of HAProxy's.
 fn beside_haproxy(results: &Results) -> Vec<Group> {
     let parts = results.iter().flat_map(|(scenario, parts)| parts.iter().map(move |part| (scenario.letter(), part)));
+    // Curves have a picture of their own.
+    let parts = parts.filter(|(_, measured)| measured.size.is_none());
     let groups = parts.filter_map(|(letter, measured)| {
         let figure = [Figure::Cpu, Figure::CpuPerGigabyte, Figure::CpuPerPoll]
             .into_iter()
             .find(|figure| measured.median(Name::HAProxy, *figure).is_some())?;
         let whole = measured.median(Name::HAProxy, figure)?;
         let bars = Name::PROXIES.iter().filter_map(|name| Some((*name, good(measured, *name, figure)? / whole)));
+        Some(Group { label: format!("({letter}) {}", measured.title), bars: bars.collect() })
+    });
+    groups.collect()
+}
+
+/// What dendron and Synapse take together, or Synapse behind dendron, as a share of what Synapse takes alone.
+fn beside_synapse(results: &Results) -> Vec<Group> {
+    let parts = results.iter().flat_map(|(scenario, parts)| parts.iter().map(move |part| (scenario.letter(), part)));
+    let groups = parts.filter_map(|(letter, measured)| {
+        let figure = [Figure::Cpu, Figure::CpuPerLogin, Figure::CpuPerDevice]
+            .into_iter()
+            .find(|figure| measured.median(Name::Synapse, *figure).is_some())?;
+        let whole = measured.median(Name::Synapse, figure)?;
+        let names = [Name::Dendron, Name::Synapse];
+        let bars = names.iter().filter_map(|name| Some((*name, good(measured, *name, figure)? / whole)));
         Some(Group { label: format!("({letter}) {}", measured.title), bars: bars.collect() })
     });
     groups.collect()
@@ -89,7 +138,7 @@ fn memory(results: &Results) -> Vec<Group> {
 }
 
 /// A median of rounds without errors.
-fn good(measured: &Measured, name: Name, figure: Figure) -> Option<f64> {
+pub(super) fn good(measured: &Measured, name: Name, figure: Figure) -> Option<f64> {
     measured.median(name, figure).filter(|_| measured.errors_of(name) == 0)
 }
 
@@ -126,11 +175,11 @@ fn write_at(area: &Area<'_>, text: &str, place: (i32, i32), side: HPos) -> Resul
     Ok(area.draw_text(text, &style, place)?)
 }
 
-fn colour(name: Name) -> RGBColor {
+pub(super) fn colour(name: Name) -> RGBColor {
     match name {
         Name::Dendron => RGBColor(0x0b, 0x84, 0x6b),
         Name::HAProxy => RGBColor(0x5b, 0x7d, 0xb1),
         Name::Nginx => RGBColor(0x9f, 0xb4, 0xd0),
-        Name::Direct => RGBColor(0xc8, 0xc8, 0xc8),
+        Name::Direct | Name::Synapse => RGBColor(0xc8, 0xc8, 0xc8),
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! - [`table`]: a scenario's numbers as lines of a table.
 //! - [`markdown`]: the whole report.
-//! - [`charts`]: the pictures in it.
+//! - [`charts`]: the pictures in it; `curves`: those of how cost grows.
 
 mod charts;
+mod curves;
 mod markdown;
 pub(crate) mod table;
 

@@ -44,7 +44,7 @@ pub(super) fn sends(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 pub(super) fn answered(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut contenders = rounds::start(suite)?;
     wait_until_learned(suite, &mut contenders)?;
-    let mut measured = Measured::new("three preflights to one look at the versions, 64 kept connections");
+    let mut measured = Measured::new("three preflights to one look at versions, 64 connections");
     let before = suite.stage.upstream.served()?;
     saturate(suite, &contenders, &mix::answerable(), &mut measured)?;
     let passed = suite.stage.upstream.served()? - before;

@@ -6,14 +6,22 @@
 //! - [`transfers`]: (d): large bodies.
 //! - [`encrypted`]: (e): TLS, HTTP/2, handshakes.
 //! - [`polls`]: (f): long-polls by the thousand.
+//! - [`logins`]: (h): a storm of logins, before a real Synapse.
+//! - [`syncs`]: (i): idle devices, before a real Synapse.
+//! - [`rows`]: (j): a replication stream, through a real Redis.
+//! - [`growth`]: (l): more and more connections and long-polls.
 //! - [`faults`]: (k): a slow process and a dead one.
 
 mod connections;
 mod encrypted;
 mod faults;
 mod forward;
+mod growth;
+mod logins;
 mod polls;
 pub(crate) mod rounds;
+mod rows;
+mod syncs;
 mod transfers;
 
 use std::path::Path;
@@ -34,6 +42,10 @@ pub(crate) enum Scenario {
     Transfers,
     Encrypted,
     Faults,
+    Growth,
+    Logins,
+    Syncs,
+    Rows,
 }
 
 /// What a scenario is run with.
@@ -47,7 +59,7 @@ pub(crate) struct Suite<'suite> {
 
 impl Scenario {
     /// Every scenario, in the order in which they are run.
-    pub(crate) const ALL: [Scenario; 8] = [
+    pub(crate) const ALL: [Scenario; 12] = [
         Scenario::Forward,
         Scenario::Answered,
         Scenario::Polls,
@@ -56,6 +68,10 @@ impl Scenario {
         Scenario::Transfers,
         Scenario::Encrypted,
         Scenario::Faults,
+        Scenario::Growth,
+        Scenario::Logins,
+        Scenario::Syncs,
+        Scenario::Rows,
     ];
 
     pub(crate) const fn letter(self) -> &'static str {
@@ -67,7 +83,11 @@ impl Scenario {
             Scenario::Encrypted => "e",
             Scenario::Polls => "f",
             Scenario::Answered => "g",
+            Scenario::Logins => "h",
+            Scenario::Syncs => "i",
+            Scenario::Rows => "j",
             Scenario::Faults => "k",
+            Scenario::Growth => "l",
         }
     }
 
@@ -80,7 +100,11 @@ impl Scenario {
             Scenario::Encrypted => "TLS and HTTP/2",
             Scenario::Polls => "long-polls that wait",
             Scenario::Answered => "preflights and versions, answered by the proxy",
+            Scenario::Logins => "logins, beside Synapse",
+            Scenario::Syncs => "idle syncs, with parking and without",
+            Scenario::Rows => "a replication stream, followed",
             Scenario::Faults => "a slow process and a dead one",
+            Scenario::Growth => "how cost grows",
         }
     }
 
@@ -102,7 +126,11 @@ impl Scenario {
             Scenario::Transfers => transfers::run(suite),
             Scenario::Encrypted => encrypted::run(suite),
             Scenario::Polls => polls::run(suite),
+            Scenario::Logins => logins::run(suite),
+            Scenario::Syncs => syncs::run(suite),
+            Scenario::Rows => rows::run(suite),
             Scenario::Faults => faults::run(suite),
+            Scenario::Growth => growth::run(suite),
         }
     }
 }

@@ -122,7 +122,9 @@ impl Scene {
         let front = front(Arc::clone(&notes), requests);
         let turns = Arc::clone(&front.woken);
         let (stop, shutdown) = watch::channel(false);
-        tokio::spawn(Connection::new(front, Transport::new(Box::new(server)), shutdown).serve());
+        tokio::spawn(
+            Connection::new(front, Transport::new(Box::new(server), ClientTimes::default().silence), shutdown).serve(),
+        );
         Scene { client, notes, turns, stop }
     }
 
@@ -254,7 +256,7 @@ fn a_connection_that_waits_is_small() {
     let front = front(Arc::default(), 1);
     let (server, _client) = duplex(1);
     let (_stop, shutdown) = watch::channel(false);
-    let connection = Connection::new(front, Transport::new(Box::new(server)), shutdown);
+    let connection = Connection::new(front, Transport::new(Box::new(server), ClientTimes::default().silence), shutdown);
     let bytes = size_of_val(&connection.serve()) + size_of::<Transport>();
     println!("{bytes} bytes, {} of them the transport's", size_of::<Transport>());
     assert!(bytes < 1024, "{bytes} bytes");

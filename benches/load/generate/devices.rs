@@ -1,0 +1,138 @@
+//! Devices of which nobody wants anything: each syncs, and when it has its answer it syncs on from there.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::fault::{Doing, Outcome, wrong};
+use crate::homeserver::users::Device;
+
+/// Devices that sync. They stop when this is dropped.
+pub(crate) struct Devices {
+    counts: Arc<Counts>,
+    _runtime: Runtime,
+}
+
+/// What has come of their syncs so far.
+#[derive(Debug, Default)]
+struct Counts {
+    /// How many have been through their first sync.
+    settled: AtomicU64,
+    polls: AtomicU64,
+    errors: AtomicU64,
+    /// Whether they may begin with long-polls.
+    may_poll: AtomicBool,
+}
+
+impl Devices {
+    /// Has each device make its first sync, and then, when all are through, begin at some moment within `timeout` with
+    /// long-polls of that length.
+    pub(crate) fn start(port: u16, devices: &[Device], timeout: Duration, patience: Duration) -> Outcome<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.doing("starting a runtime")?;
+        let counts = Arc::new(Counts::default());
+        let mut tasks = JoinSet::new();
+        let share = timeout / u32::try_from(devices.len().max(1)).unwrap_or(u32::MAX);
+        for (number, device) in (0..).zip(devices) {
+            let (counts, token) = (Arc::clone(&counts), device.token.clone());
+            tasks.spawn_on(
+                async move {
+                    if one(port, &token, timeout, share * number, &counts).await.is_err() {
+                        counts.errors.fetch_add(1, Ordering::Relaxed);
+                    }
+                },
+                runtime.handle(),
+            );
+        }
+        runtime.spawn(async move { while tasks.join_next().await.is_some() {} });
+        let begun = std::time::Instant::now();
+        while counts.settled.load(Ordering::Relaxed) < devices.len() as u64 {
+            if begun.elapsed() > patience || counts.errors.load(Ordering::Relaxed) > 0 {
+                return Err(wrong(format!("not every device has made its first sync: {counts:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        counts.may_poll.store(true, Ordering::Relaxed);
+        Ok(Devices { counts, _runtime: runtime })
+    }
+
+    /// How many long-polls were answered so far, and how many devices have failed.
+    pub(crate) fn polls(&self) -> (u64, u64) {
+        (self.counts.polls.load(Ordering::Relaxed), self.counts.errors.load(Ordering::Relaxed))
+    }
+}
+
+async fn one(port: u16, token: &str, timeout: Duration, delay: Duration, counts: &Counts) -> io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    // Twice, so that nothing is left that the first one has brought about.
+    let mut since = sync(&mut stream, token, None, Duration::ZERO).await?;
+    since = sync(&mut stream, token, Some(&since), Duration::ZERO).await?;
+    counts.settled.fetch_add(1, Ordering::Relaxed);
+    while !counts.may_poll.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(delay).await;
+    loop {
+        since = sync(&mut stream, token, Some(&since), timeout).await?;
+        counts.polls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One sync; returns from where to go on.
+async fn sync(stream: &mut TcpStream, token: &str, since: Option<&str>, timeout: Duration) -> io::Result<String> {
+    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    let request = format!(
+        "GET /_matrix/client/v3/sync?timeout={}{since} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n",
+        timeout.as_millis(),
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    loop {
+        if let Some(body) = whole(&answer)? {
+            let body: serde_json::Value = serde_json::from_slice(&body)?;
+            let next = body["next_batch"].as_str();
+            return next.map(str::to_owned).ok_or_else(|| io::ErrorKind::InvalidData.into());
+        }
+        answer.reserve(4_096);
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// The body of an answer that is there as a whole.
+fn whole(arrived: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(arrived).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let httparse::Status::Complete(bytes) = parsed else { return Ok(None) };
+    if response.code != Some(200) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let rest = &arrived[bytes..];
+    let Some(length) = length else { return joined(rest) };
+    let length: usize = std::str::from_utf8(length.value).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    Ok(rest.get(..length).map(<[u8]>::to_vec))
+}
+
+/// Chunks, joined, when the last one is there.
+fn joined(mut rest: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    loop {
+        let Ok(httparse::Status::Complete((line, size))) = httparse::parse_chunk_size(rest) else { return Ok(None) };
+        let size = usize::try_from(size).map_err(io::Error::other)?;
+        let Some(chunk) = rest.get(line..line + size + 2) else { return Ok(None) };
+        if size == 0 {
+            return Ok(Some(body));
+        }
+        body.extend_from_slice(&chunk[..size]);
+        rest = &rest[line + size + 2..];
+    }
+}

@@ -1,0 +1,122 @@
+//! (i): idle devices, and what they cost Synapse with parking and without: for accounts of few and of many rooms, with
+//! presence and without, and for two bounds on how long an answer is given again.
+//!
+//! Everything takes a sixth of its usual time: polls of 5 s in place of 30, and with them the bound R of 20 s in place of
+//! 120, and of 100 s in place of 600. What is forwarded is the same share of all polls as it is in real time; only there
+//! are six times as many of them, which is why fewer devices do.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Suite;
+use super::rounds::progress;
+use crate::contenders::Name;
+use crate::fault::Outcome;
+use crate::figures::{Figure, Measured};
+use crate::generate::devices::Devices;
+use crate::homeserver::edge::Edge;
+use crate::homeserver::stack::Homeserver;
+use crate::homeserver::users::{self, Device};
+
+/// How many times as fast as in life all goes.
+const HASTE: u32 = 6;
+/// What a client's poll takes in life.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// R in life.
+const RENEW_AFTER: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(600)];
+const USERS: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What is measured together: devices of users who are alike.
+struct Crowd {
+    rooms: usize,
+    has_presence: bool,
+    /// Which bounds are tried.
+    bounds: &'static [Duration],
+}
+
+pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
+    let crowds = [
+        Crowd { rooms: 5, has_presence: false, bounds: &RENEW_AFTER },
+        Crowd { rooms: 50, has_presence: false, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 5, has_presence: true, bounds: &RENEW_AFTER[..1] },
+    ];
+    let crowds = &crowds[..suite.by_size(1, 2, 3)];
+    let mut homeserver = Homeserver::databases()?;
+    let mut parts = Vec::new();
+    for (number, crowd) in crowds.iter().enumerate() {
+        homeserver.run_synapse(&json!({ "presence": { "enabled": crowd.has_presence } }))?;
+        progress(&format!("  {USERS} users with {} rooms", crowd.rooms));
+        let each = suite.by_size(2, 10, 15);
+        let devices = users::households(&homeserver.client(), &format!("i{number}-"), USERS, each, crowd.rooms)?;
+        parts.extend(measure(suite, &homeserver, crowd, &devices)?);
+    }
+    progress("");
+    Ok(parts)
+}
+
+/// Synapse alone, and then behind a dendron for each bound.
+fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &[Device]) -> Outcome<Vec<Measured>> {
+    let timeout = TIMEOUT / HASTE;
+    let polling = Devices::start(homeserver.port(), devices, timeout, PATIENCE)?;
+    let (alone, _, errors) = watch(homeserver, None, &polling, timeout, timeout * suite.by_size(2, 4, 6))?;
+    drop(polling);
+    let mut parts = Vec::new();
+    for bound in crowd.bounds {
+        let title = format!(
+            "{} idle devices, {} rooms each, presence {}, R = {} s",
+            devices.len(),
+            crowd.rooms,
+            if crowd.has_presence { "on" } else { "off" },
+            bound.as_secs(),
+        );
+        progress(&format!("  {title}"));
+        let mut measured = Measured::new(title);
+        let settings = format!("sync: {{renew_after: {} s}}\n", (*bound / HASTE).as_secs()).replace(" s}", "s}");
+        let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";
+        let edge = Edge::start(suite.stage.dendron, homeserver, &settings, is_live)?;
+        let polling = Devices::start(edge.port, devices, timeout, PATIENCE)?;
+        // A whole turn: so long an answer is given again, and then one poll is Synapse's.
+        let turn = *bound / HASTE + timeout;
+        let (behind, share, edge_errors) = watch(homeserver, Some(&edge), &polling, timeout, turn)?;
+        measured.add(Name::Synapse, Figure::CpuPerDevice, alone);
+        measured.add(Name::Dendron, Figure::CpuPerDevice, behind);
+        measured.add(Name::Dendron, Figure::EdgeShare, share);
+        measured.failed(Name::Synapse, errors);
+        measured.failed(Name::Dendron, edge_errors);
+        measured.notes.push(format!(
+            "In the column of dendron Synapse stands behind dendron, in that of Synapse alone. Everything ran {HASTE} times \
+             as fast as in life (polls of {} s, R of {} s); the numbers are for polls of {} s.",
+            timeout.as_secs(),
+            (*bound / HASTE).as_secs(),
+            TIMEOUT.as_secs(),
+        ));
+        parts.push(measured);
+    }
+    Ok(parts)
+}
+
+/// Waits until all poll steadily, and then looks for some time: what Synapse needs for a device in a minute of life, the
+/// share of a core that dendron takes in life, and how many devices have failed.
+fn watch(
+    homeserver: &Homeserver,
+    edge: Option<&Edge>,
+    polling: &Devices,
+    timeout: Duration,
+    time: Duration,
+) -> Outcome<(f64, f64, u64)> {
+    std::thread::sleep(timeout * 2 + timeout / 2);
+    let cpu = || -> Outcome<(Duration, Duration)> {
+        let edge = edge.map(Edge::usage).transpose()?.unwrap_or_default();
+        Ok((homeserver.usage()?.cpu, edge.cpu))
+    };
+    let (begun, before, (polls_before, _)) = (Instant::now(), cpu()?, polling.polls());
+    std::thread::sleep(time);
+    let (took, after, (polls, errors)) = (begun.elapsed().as_secs_f64(), cpu()?, polling.polls());
+    let polls = (polls - polls_before).max(1) as f64;
+    // A device has two polls in a minute of life.
+    let per_device = (after.0 - before.0).as_secs_f64() * 1e3 / polls * 60.0 / TIMEOUT.as_secs_f64();
+    let share = (after.1 - before.1).as_secs_f64() / took * 100.0 / f64::from(HASTE);
+    Ok((per_device, share, errors))
+}

@@ -41,7 +41,7 @@ fn settings(has_presence: bool) -> Value {
 }
 
 /// Whether everything is to be done that there is time for elsewhere.
-pub fn is_long() -> bool {
+fn is_long() -> bool {
     std::env::var("DENDRON_LATENESS").is_ok_and(|wish| wish == "long")
 }
 

@@ -20,5 +20,8 @@ export RUSTC_BOOTSTRAP=1
 
 for name in ${target:-$(cargo fuzz list)}; do
     echo "==> $name, $seconds seconds"
-    cargo fuzz run "$name" -- -max_total_time="$seconds"
+    # Words that chance alone hardly finds.
+    dict=
+    [ ! -f "fuzz/$name.dict" ] || dict=-dict=fuzz/$name.dict
+    cargo fuzz run "$name" -- -max_total_time="$seconds" ${dict:+"$dict"}
 done

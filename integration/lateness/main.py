@@ -31,9 +31,10 @@ import faults
 import soak
 from edge import Edge
 from http_client import Failure, require
-from proxies import RedisProxy, SlowProxy
+from proxies import PublishersProxy, RedisProxy, SlowProxy
 from stage import Stage
 from synapse import Processes
+from world import RENEW_SECONDS, World
 
 
 def main() -> int:
@@ -119,23 +120,24 @@ async def _faults(arguments: argparse.Namespace) -> None:
     stack: dict[str, Any] = json.loads((arguments.stack / "stack.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisProxy(Path(stack["redis"]["socket"]), Path(folder) / "redis.sock")
+        publishers = PublishersProxy(Path(stack["redis"]["socket"]), Path(folder) / "publishers.sock")
         database = SlowProxy(*_database_sockets(stack, Path(folder)))
-        await redis.start()
-        await database.start()
+        for proxy in (redis, publishers, database):
+            await proxy.start()
         homeserver = {
             "redis": {"enabled": True, "path": str(redis.path)},
             "database": {"name": "psycopg2", "args": _database_arguments(stack, folder)},
         }
         processes = Processes(stack, arguments.stack)
         try:
-            renew = f"{faults.RENEW_SECONDS:.0f}s"
+            renew = f"{RENEW_SECONDS:.0f}s"
             async with _stage(arguments, {"park": "on", "renew_after": renew}, homeserver) as (stage, edge):
-                world = faults.World(stage, edge, redis, database, processes, arguments.long)
+                world = World(stage, edge, redis, database, publishers, processes, arguments.long)
                 await faults.run(world, arguments.only)
         finally:
             await processes.close()
-            await redis.close()
-            await database.close()
+            for proxy in (redis, publishers, database):
+                await proxy.close()
     print(differential.report(world.rows))
     _hold([f"{row.scene}: {row.source} ({row.account}): {fault}" for row in world.rows for fault in row.faults])
     _hold(world.late)

@@ -112,8 +112,6 @@ class RedisProxy(Proxy):
         # The text in the next message that is to be lost.
         self.lose = ""
         self.lost = 0
-        # How many rows each process has published.
-        self.published: Counter[str] = Counter()
 
     async def _tells(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lanes: dict[str, Lane] = {}
@@ -121,7 +119,6 @@ class RedisProxy(Proxy):
             while True:
                 message = await _message(reader)
                 publisher = _publisher(message)
-                self.published[publisher] += b"\nRDATA " in message
                 if self.lose and self.lose.encode() in message and b"message" in message:
                     self.lose = ""
                     self.lost += 1
@@ -130,6 +127,34 @@ class RedisProxy(Proxy):
                     lanes[publisher] = Lane(writer)
                     self._begin(lanes[publisher].run())
                 lanes[publisher].add(message, self.latency(publisher) if self.latency else 0.0)
+        finally:
+            self._end(writer)
+
+
+class PublishersProxy(Proxy):
+    """A proxy before Redis by which those who publish are late, or silent."""
+
+    def __init__(self, upstream: Path, path: Path) -> None:
+        super().__init__(upstream, path)
+        self.latency: Latency | None = None
+        # Who publishes nothing any more, once it has a row: its connection says nothing from then on.
+        self.silent: set[str] = set()
+        # How many rows of events each of them wanted to publish.
+        self.swallowed: Counter[str] = Counter()
+
+    async def _asks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lane = Lane(writer)
+        self._begin(lane.run())
+        is_silent = False
+        try:
+            while True:
+                message = await _message(reader)
+                publisher = _publisher(message)
+                is_silent = is_silent or (publisher in self.silent and b"\nRDATA " in message)
+                if is_silent:
+                    self.swallowed[publisher] += b"\nRDATA events " in message
+                    continue
+                lane.add(message, self.latency(publisher) if self.latency else 0.0)
         finally:
             self._end(writer)
 

@@ -24,12 +24,11 @@ class Stage:
     def __init__(self, stack: dict[str, Any], edge: str) -> None:
         self.stack = stack
         self.server_name: str = stack["server_name"]
-        processes = stack["synapse"]["processes"]
-        self._processes = {process["name"]: Server(process["address"]) for process in processes}
-        self.main = self.process("main")
+        processes = {process["name"]: process["address"] for process in stack["synapse"]["processes"]}
+        self.main = Server(processes["main"])
         # What asks Synapse directly for syncs: the processes that the edge asks, too.
-        names = [name for name in self._processes if name.startswith("sync")] or ["main"]
-        self.direct = [self.process(name) for name in names]
+        names = [name for name in processes if name.startswith("sync")] or ["main"]
+        self.direct = [Server(processes[name]) for name in names]
         self.edge = Server(edge)
         # Whatever is done goes through the stack's own dendron: only that knows which process writes what.
         self.acts = Server(stack["dendron"]["client_url"])
@@ -43,12 +42,8 @@ class Stage:
 
     async def close(self) -> None:
         """Closes every connection."""
-        for server in (*self._processes.values(), self.edge, self.acts):
+        for server in (self.main, *self.direct, self.edge, self.acts):
             await server.close()
-
-    def process(self, name: str) -> Server:
-        """One process of Synapse's."""
-        return self._processes[name]
 
     async def account(self, name: str, sliding: bool = False) -> Account:
         """A new account with a session to act by, and two devices that watch: one directly, one through the edge."""

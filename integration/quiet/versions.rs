@@ -5,14 +5,13 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use serde_json::json;
 
+use super::SECOND;
 use super::device::{Device, X_DENDRON, expect_parked, sum};
-use super::{SECOND, put};
 use crate::harness::eventually::eventually;
-use crate::harness::matrix::User;
+use crate::harness::matrix::{User, expect_ok};
 use crate::harness::stack::Stack;
 use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq, older_synapse_python, synapse_python};
-use crate::lateness;
 use crate::login::edge::Edge;
 
 /// How long a process of another version may be unseen: the edge asks each a few times in it.
@@ -26,12 +25,13 @@ pub fn an_older_one_parks_nobody(stack: &mut Stack) -> Result<(), Failed> {
     let mut device = Device::new(&alice, &edge);
     expect_forwarded(&mut device)?;
     // Whoever switches it on anyway only says what is wanted.
-    put(&edge, "on")?;
+    let switched = edge.admin().send("POST", "/sync/park?mode=on", &[], b"")?;
+    ensure_eq!((switched.status, switched.text()), (200, "shadow\n".to_owned()), "switched");
     expect_mode(&edge, "shadow")?;
     expect_forwarded(&mut device)?;
     let poll = device.poll(20 * SECOND);
     std::thread::sleep(SECOND / 2);
-    expect_parked_none(&edge)?;
+    ensure_eq!(sum(&edge, "dendron_sync_parked", &[])?, 0.0, "parked syncs");
     let event = alice.say(&room, "older", "hello")?;
     let answer = poll.answer()?;
     ensure!(answer.text().contains(&event), "no message: {}", answer.text());
@@ -39,16 +39,13 @@ pub fn an_older_one_parks_nobody(stack: &mut Stack) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Only in the long form: it starts Synapse three times.
 pub fn a_downgrade_ends_parking(_: &Stacks) -> Result<(), Failed> {
-    if !lateness::is_long() {
-        println!("not run: DENDRON_LATENESS=long has it");
-        return Ok(());
-    }
     let mut stack = Stack::start("quiet-downgrade", "monolith", &[])?;
     let edge = super::edge(&stack, "quiet-downgrade", "")?;
     let alice = User::register(&stack.client(), "alice")?;
-    let room = alice.create_room()?;
+    // A version of rooms that both know.
+    let made = alice.send("POST", "/_matrix/client/v3/createRoom", &json!({ "room_version": "10" }))?;
+    let room = expect_ok(&made, "createRoom")?["room_id"].as_str().unwrap_or_default().to_owned();
     let mut device = Device::new(&alice, &edge);
     device.is_invisible = true;
     device.settle()?;
@@ -92,10 +89,5 @@ fn expect_forwarded(device: &mut Device) -> Result<(), Failed> {
         ensure_eq!((answer.status, answer.header(X_DENDRON)), (200, "forwarded"), "what became of it");
         device.take(&answer)?;
     }
-    Ok(())
-}
-
-fn expect_parked_none(edge: &Edge) -> Result<(), Failed> {
-    ensure_eq!(sum(edge, "dendron_sync_parked", &[])?, 0.0, "parked syncs");
     Ok(())
 }

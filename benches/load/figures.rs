@@ -40,6 +40,8 @@ pub(crate) enum Figure {
     CpuPerDevice,
     /// The share of a processor that dendron takes, in percent.
     EdgeShare,
+    /// The share that dendron would take for ten thousand such devices.
+    EdgeShareOfMany,
     /// Rows of replication a second.
     Rows,
     /// By when 99 of 100 rows were read, counted from when they were written, in milliseconds.
@@ -68,6 +70,7 @@ impl Figure {
             Figure::StormRatio => "storm's p99 / quiet's",
             Figure::CpuPerDevice => "Synapse's CPU per device and minute, ms",
             Figure::EdgeShare => "dendron's CPU, % of a core",
+            Figure::EdgeShareOfMany => "dendron's CPU for 10,000 devices, % of a core",
             Figure::Rows => "rows per second",
             Figure::RowLag => "lag p99 at most, ms",
         }

@@ -31,6 +31,8 @@ pub(crate) enum Figure {
     Logins,
     /// Time on a processor for a login, dendron's and Synapse's, in milliseconds.
     CpuPerLogin,
+    /// Synapse's part of it.
+    SynapsePerLogin,
     /// The latency that 99 of 100 keep within while nothing else is done, and in a storm of logins, in milliseconds.
     QuietPercentile99,
     StormPercentile99,
@@ -65,6 +67,7 @@ impl Figure {
             Figure::CpuPerPoll => "CPU per long-poll, µs",
             Figure::Logins => "logins per second",
             Figure::CpuPerLogin => "CPU per login in all, ms",
+            Figure::SynapsePerLogin => "Synapse's CPU per login, ms",
             Figure::QuietPercentile99 => "latency p99 in quiet, ms",
             Figure::StormPercentile99 => "latency p99 in the storm, ms",
             Figure::StormRatio => "storm's p99 / quiet's",

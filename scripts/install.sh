@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what ./dev needs and the machine lacks: `install.sh build|bench|run|test`. The needs of
-# `build` are everybody's, those of `bench` are the tests' too, and those of `run` as well.
+# `build` are everybody's, those of `run` are the benchmarks' too, and those of both are the tests' as well.
 #
 # Programs come from Debian's packages; Synapse and the test clients go into folders below .dev/. When all is there it
 # takes no time and asks nothing of the network. It is for Debian 12; elsewhere it says what is missing.
@@ -52,7 +52,6 @@ missing_packages() {
             has h2load || echo nghttp2-client
             ;;
     esac
-    [ "$level" != bench ] || return 0
 
     python_can 'import ensurepip, venv' || echo python3-venv
     # psycopg2 is compiled: for Python, and against PostgreSQL's client library.
@@ -62,7 +61,7 @@ missing_packages() {
     has redis-server || echo redis-server
     has setpriv || echo util-linux
     has curl || echo curl
-    [ "$level" != run ] || return 0
+    [ "$level" = test ] || return 0
 
     has prometheus || echo prometheus
 }
@@ -177,7 +176,7 @@ if has flock; then
 fi
 install_packages
 check_rust
-[ "$level" = build ] || [ "$level" = bench ] || make_venv venv scripts/requirements.txt "Synapse"
+[ "$level" = build ] || make_venv venv scripts/requirements.txt "Synapse"
 if [ "$level" = test ]; then
     make_layer venv-older scripts/requirements-older.txt venv scripts/requirements.txt "an older Synapse"
     install_clients

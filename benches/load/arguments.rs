@@ -11,7 +11,7 @@ use crate::scenarios::Scenario;
 pub(crate) enum Size {
     /// Seconds in all: does it work.
     Smoke,
-    /// Five minutes in all.
+    /// Five minutes in all, for the scenarios that need no Synapse.
     Quick,
     /// Forty minutes in all.
     Whole,
@@ -61,7 +61,8 @@ impl Arguments {
         Ok(match (named.is_empty(), self.size()) {
             (false, _) => named,
             (true, Size::Smoke) => smoke.to_vec(),
-            (true, _) => Scenario::ALL.to_vec(),
+            (true, Size::Quick) => Scenario::BESIDE_PROXIES.to_vec(),
+            (true, Size::Whole) => Scenario::ALL.to_vec(),
         })
     }
 }

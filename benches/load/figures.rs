@@ -31,6 +31,8 @@ pub(crate) enum Figure {
     Logins,
     /// Time on a processor for a login, dendron's and Synapse's, in milliseconds.
     CpuPerLogin,
+    /// Synapse's part of it.
+    SynapsePerLogin,
     /// The latency that 99 of 100 keep within while nothing else is done, and in a storm of logins, in milliseconds.
     QuietPercentile99,
     StormPercentile99,
@@ -40,6 +42,8 @@ pub(crate) enum Figure {
     CpuPerDevice,
     /// The share of a processor that dendron takes, in percent.
     EdgeShare,
+    /// The share that dendron would take for ten thousand such devices.
+    EdgeShareOfMany,
     /// Rows of replication a second.
     Rows,
     /// By when 99 of 100 rows were read, counted from when they were written, in milliseconds.
@@ -63,11 +67,13 @@ impl Figure {
             Figure::CpuPerPoll => "CPU per long-poll, µs",
             Figure::Logins => "logins per second",
             Figure::CpuPerLogin => "CPU per login in all, ms",
+            Figure::SynapsePerLogin => "Synapse's CPU per login, ms",
             Figure::QuietPercentile99 => "latency p99 in quiet, ms",
             Figure::StormPercentile99 => "latency p99 in the storm, ms",
             Figure::StormRatio => "storm's p99 / quiet's",
             Figure::CpuPerDevice => "Synapse's CPU per device and minute, ms",
             Figure::EdgeShare => "dendron's CPU, % of a core",
+            Figure::EdgeShareOfMany => "dendron's CPU for 10,000 devices, % of a core",
             Figure::Rows => "rows per second",
             Figure::RowLag => "lag p99 at most, ms",
         }

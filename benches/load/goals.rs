@@ -34,7 +34,7 @@ pub(crate) struct Verdict {
     pub(crate) is_reached: Option<bool>,
 }
 
-const GOALS: [Goal; 18] = [
+const GOALS: [Goal; 19] = [
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 1.0)),
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::Nginx, 0.9)),
     goal(Scenario::Forward, 0, Figure::Throughput, Bound::LeastOf(Name::HAProxy, 1.0)),
@@ -51,6 +51,7 @@ const GOALS: [Goal; 18] = [
     goal(Scenario::Logins, 3, Figure::Cpu, Bound::MostOf(Name::Synapse, 0.05)),
     goal(Scenario::Syncs, 0, Figure::CpuPerDevice, Bound::MostOf(Name::Synapse, 0.2)),
     goal(Scenario::Syncs, 1, Figure::CpuPerDevice, Bound::MostOf(Name::Synapse, 0.05)),
+    goal(Scenario::Syncs, 0, Figure::EdgeShareOfMany, Bound::Most(5.0)),
     goal(Scenario::Rows, 0, Figure::EdgeShare, Bound::Most(50.0)),
     goal(Scenario::Rows, 0, Figure::RowLag, Bound::Most(50.0)),
 ];

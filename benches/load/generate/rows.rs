@@ -66,6 +66,9 @@ impl<'redis> Writer<'redis> {
     }
 
     fn say(&mut self, lines: Vec<String>) -> Outcome<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let mut pipeline = redis::pipe();
         for line in &lines {
             pipeline.cmd("PUBLISH").arg(self.channel).arg(line).ignore();

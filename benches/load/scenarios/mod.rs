@@ -74,6 +74,18 @@ impl Scenario {
         Scenario::Rows,
     ];
 
+    /// Those that hold dendron against other proxies.
+    pub(crate) const BESIDE_PROXIES: [Scenario; 8] = [
+        Scenario::Forward,
+        Scenario::Answered,
+        Scenario::Polls,
+        Scenario::Connections,
+        Scenario::Sends,
+        Scenario::Transfers,
+        Scenario::Encrypted,
+        Scenario::Faults,
+    ];
+
     pub(crate) const fn letter(self) -> &'static str {
         match self {
             Scenario::Forward => "a",

@@ -16,7 +16,7 @@ const ROWS_PER_SECOND: u32 = 5_000;
 /// What the histogram of lags is called.
 const LAG: &str = "dendron_replication_lag_seconds";
 /// Upper ends of its buckets, in seconds.
-const BOUNDS: [&str; 3] = ["0.01", "0.05", "0.1"];
+const BOUNDS: [&str; 10] = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1"];
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut homeserver = Homeserver::databases()?;

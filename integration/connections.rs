@@ -1,4 +1,8 @@
 //! Connections of clients: the bound that follows from the limit of open files, and what becomes of those beyond it.
+//!
+//! - `dead_peers`: clients that are gone without a word.
+
+mod dead_peers;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("connections::whoever_waits_gets_the_next_place", |_| whoever_waits_gets_the_next_place()),
     ("connections::handshakes_are_bounded_as_well", |_| handshakes_are_bounded_as_well()),
     ("connections::idle_ones_cost_little_and_end", |_| idle_ones_cost_little_and_end()),
+    ("connections::dead_peers_are_asked_for", |_| dead_peers::they_are_asked_for()),
     ("connections::check_warns_of_a_low_limit", |_| check_warns_of_a_low_limit()),
 ];
 

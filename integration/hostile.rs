@@ -26,6 +26,7 @@ use time::OffsetDateTime;
 
 use crate::Test;
 use crate::harness::alone::{Alone, Folder, free_port};
+use crate::harness::fronted;
 use crate::harness::metrics::Metrics;
 use crate::harness::stacks::Stacks;
 use crate::harness::tls::{Authority, Files};
@@ -84,7 +85,7 @@ impl Target {
         );
         folder.write("dendron.yaml", &config)?;
         let alone = Alone::start(&folder.path("dendron.yaml"), admin, &folder.path("output"))?;
-        let is_fronted = !settings.contains("front: off");
+        let is_fronted = fronted::by_default() && !settings.contains("front: off");
         Ok(Target { alone, is_fronted, port, tls_port, authority, upstream, _folder: folder })
     }
 

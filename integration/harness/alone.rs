@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::child::Child;
 use super::dendron;
 use super::eventually::{SOON, eventually};
+use super::fronted;
 use super::http::Client;
 use super::metrics::Metrics;
 
@@ -103,12 +104,14 @@ impl Edge {
 impl Alone {
     /// Starts `dendron run` on a configuration whose admin listener has this port, and waits until it serves.
     pub fn start(config: &Path, admin_port: u16, output: &Path) -> Result<Self, Failed> {
+        fronted::settle(config)?;
         let arguments = ["run", "--config", config.to_str().unwrap_or_default()];
         Self::wait(Child::start("dendron", dendron(), &arguments, output)?, admin_port, output)
     }
 
     /// The same with a limit of open files, the soft and the hard one.
     pub fn limited(config: &Path, admin_port: u16, output: &Path, descriptors: u32) -> Result<Self, Failed> {
+        fronted::settle(config)?;
         let limit = format!("--nofile={descriptors}:{descriptors}");
         let program = dendron().to_str().unwrap_or_default();
         let arguments = [&limit, "--", program, "run", "--config", config.to_str().unwrap_or_default()];

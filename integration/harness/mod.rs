@@ -5,10 +5,12 @@
 //! - [`stack`]: one of them: databases, dendron, and the Synapse that it starts.
 //! - [`alone`]: a dendron without a stack, with a configuration of the test's own.
 //! - [`child`]: a process that a test started, which never outlives it.
+//! - [`fronted`]: whether a dendron has the front.
 //! - [`http`]: requests, as a client library makes them and as raw bytes.
 //! - [`http2`]: HTTP/2 frame by frame.
 //! - [`matrix`]: a Matrix user.
 //! - [`metrics`]: what dendron counts.
+//! - [`numbers`]: chance that can be had again.
 //! - [`program`]: a program that a test runs to its end.
 //! - [`processes`]: what runs on this machine.
 //! - [`tls`]: an authority of the tests' own, and what it signs.
@@ -17,10 +19,12 @@
 pub mod alone;
 pub mod child;
 pub mod eventually;
+pub mod fronted;
 pub mod http;
 pub mod http2;
 pub mod matrix;
 pub mod metrics;
+pub mod numbers;
 pub mod processes;
 pub mod program;
 pub mod stack;

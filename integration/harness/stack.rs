@@ -13,7 +13,7 @@ use super::child::Child;
 use super::eventually::{SOON, eventually};
 use super::http::Client;
 use super::matrix::expect_ok;
-use super::{checkout, dendron, dev_folder, ensure, processes, synapse_python};
+use super::{checkout, dendron, dev_folder, ensure, fronted, processes, synapse_python};
 
 /// How long databases may take to be ready.
 const DATABASES: Duration = Duration::from_secs(90);
@@ -92,6 +92,7 @@ impl Stack {
     /// Starts dendron with the stack's configuration.
     pub fn start_dendron(&mut self) -> Result<(), Failed> {
         let config = self.text(&["dendron", "config"]);
+        fronted::settle(Path::new(&config))?;
         let output = self.dendron_log();
         self.dendron = Some(Child::start("dendron", dendron(), &["run", "--config", &config], &output)?);
         Ok(())
@@ -239,6 +240,7 @@ pub fn bare_dendron(folder: &Path, settings: &str) -> Result<(Client, Child), Fa
     let (listen, admin) = (free_address()?, free_address()?);
     let config = folder.join("dendron.yaml");
     std::fs::write(&config, format!("listeners: [{{address: {listen}}}]\nadmin: {{address: {admin}}}\n{settings}"))?;
+    fronted::settle(&config)?;
     let arguments = ["run", "--config", path_text(&config)];
     let child = Child::start("dendron", dendron(), &arguments, &folder.join("dendron.out"))?;
     let admin = Client::new(&format!("http://{admin}"));

@@ -9,9 +9,10 @@ use libtest_mimic::Failed;
 
 use super::Target;
 use super::exchange::{Answer, answers, none};
-use super::mutants::{Mutant, Numbers};
+use super::mutants::Mutant;
 use super::upstream::Seen;
 use crate::harness::ensure;
+use crate::harness::numbers::Numbers;
 
 /// How long it goes on, and how many are played at least and at most.
 const TIME: Duration = Duration::from_secs(45);

@@ -1,6 +1,8 @@
 //! Requests that nobody has thought of, drawn from a seed: good and odd ones on one connection, with bytes changed here
 //! and there, cut into pieces anywhere.
 
+use crate::harness::numbers::Numbers;
+
 /// What is sent on one connection, piece by piece.
 #[derive(Clone, Debug)]
 pub struct Mutant {
@@ -63,31 +65,6 @@ const BODIES: [&str; 9] = [
 ];
 const ODD_BYTES: &[u8] = b"\r\n\0\x7f\x80 \t:,;/?#%\"+-0159aGHXx";
 
-/// A stream of numbers from a seed (xorshift64*).
-pub struct Numbers(u64);
-
-impl Numbers {
-    pub fn new(seed: u64) -> Self {
-        Numbers(seed.max(1))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number below the bound.
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound.max(1)
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
-
 impl Mutant {
     /// The next one.
     pub fn draw(numbers: &mut Numbers) -> Self {
@@ -100,7 +77,7 @@ impl Mutant {
             change(&mut bytes, numbers);
         }
         bytes.extend_from_slice(LAST.as_bytes());
-        Mutant { pieces: cut(bytes, numbers) }
+        Mutant { pieces: numbers.cut(bytes, 4) }
     }
 
     /// All that is sent, as it can be read.
@@ -151,15 +128,4 @@ fn change(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
             bytes.drain(at..end);
         }
     }
-}
-
-fn cut(mut bytes: Vec<u8>, numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let mut pieces = Vec::new();
-    for _ in 0..numbers.below(4) {
-        let behind = bytes.split_off(numbers.below(bytes.len()));
-        pieces.push(std::mem::replace(&mut bytes, behind));
-    }
-    pieces.push(bytes);
-    pieces.retain(|piece| !piece.is_empty());
-    pieces
 }

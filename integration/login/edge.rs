@@ -13,7 +13,7 @@ use crate::harness::child::Child;
 use crate::harness::eventually::{SOON, eventually};
 use crate::harness::http::Client;
 use crate::harness::stack::{Stack, free_address};
-use crate::harness::{dendron, ensure};
+use crate::harness::{dendron, ensure, fronted};
 
 /// A running dendron.
 pub struct Edge {
@@ -77,6 +77,7 @@ impl Edge {
                  log: {{level: {level}, access: ./access.log, format: {format}}}\n{settings}"
             ),
         )?;
+        fronted::settle(&config)?;
         let arguments = ["run", "--config", config.to_str().unwrap_or_default()];
         let mut process = Child::start("dendron", dendron(), &arguments, &folder.join("dendron.out"))?;
         let admin = Client::new(&format!("http://{admin}"));

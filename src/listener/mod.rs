@@ -47,10 +47,13 @@ pub use times::ClientTimes;
 /// connection and is what most of its memory would be.
 const BUFFER_READ_BYTES: usize = 4096;
 const BUFFER_WRITE_BYTES: usize = 1460;
-/// A peer that is gone without a word is noticed after about `idle + interval × count`.
+/// A peer that is gone without a word is noticed after `idle + interval × count`.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_COUNT: usize = 4;
+/// Nobody is asked while something is on its way to the peer, so that has a bound of its own: the same. The system's is a
+/// quarter of an hour.
+const UNANSWERED_MAX: Duration = Duration::from_secs(120);
 
 /// A listener as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +120,7 @@ impl Listener {
                     idle: KEEPALIVE_IDLE,
                     interval: KEEPALIVE_INTERVAL,
                     count: KEEPALIVE_COUNT,
-                    user_timeout: Duration::ZERO,
+                    user_timeout: UNANSWERED_MAX,
                 });
                 ListenerConfig::tcp(self.address.to_string()).tcp_socket_options(options)
             }

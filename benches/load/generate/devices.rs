@@ -8,11 +8,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::fault::{Doing, Outcome, wrong};
 use crate::homeserver::call::Client;
 use crate::homeserver::users::Device;
+
+/// How many sync at once before all poll: Synapse lets no more than fifty connections wait to be accepted.
+const BEGINNING: usize = 16;
 
 /// Devices that sync. They stop when this is dropped.
 pub(crate) struct Devices {
@@ -39,13 +43,19 @@ impl Devices {
         let runtime = runtime.doing("starting a runtime")?;
         let counts = Arc::new(Counts::default());
         let now: Arc<str> = now(port, devices)?.into();
+        let beginning = Arc::new(Semaphore::new(BEGINNING));
         let mut tasks = JoinSet::new();
         let share = timeout / u32::try_from(devices.len().max(1)).unwrap_or(u32::MAX);
         for (number, device) in (0..).zip(devices) {
             let (counts, token, now) = (Arc::clone(&counts), device.token.clone(), Arc::clone(&now));
+            let beginning = Arc::clone(&beginning);
             tasks.spawn_on(
                 async move {
-                    if one(port, &token, &now, timeout, share * number, &counts).await.is_err() {
+                    let polled = match begin(port, &token, &now, &beginning).await {
+                        Ok(begun) => poll(begun, &token, timeout, share * number, &counts).await,
+                        Err(error) => Err(error),
+                    };
+                    if polled.is_err() {
                         counts.errors.fetch_add(1, Ordering::Relaxed);
                     }
                 },
@@ -77,11 +87,22 @@ fn now(port: u16, devices: &[Device]) -> Outcome<String> {
     answer["next_batch"].as_str().map(str::to_owned).ok_or_else(|| wrong("a sync without an end"))
 }
 
-async fn one(port: u16, token: &str, now: &str, timeout: Duration, delay: Duration, counts: &Counts) -> io::Result<()> {
+/// Connects and syncs twice, so that nothing is left that the first one has brought about; returns from where to go on.
+async fn begin(port: u16, token: &str, now: &str, beginning: &Semaphore) -> io::Result<(TcpStream, String)> {
+    let _place = beginning.acquire().await.map_err(io::Error::other)?;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    // Twice, so that nothing is left that the first one has brought about.
-    let mut since = sync(&mut stream, token, now, Duration::ZERO).await?;
-    since = sync(&mut stream, token, &since, Duration::ZERO).await?;
+    let since = sync(&mut stream, token, now, Duration::ZERO).await?;
+    let since = sync(&mut stream, token, &since, Duration::ZERO).await?;
+    Ok((stream, since))
+}
+
+async fn poll(
+    (mut stream, mut since): (TcpStream, String),
+    token: &str,
+    timeout: Duration,
+    delay: Duration,
+    counts: &Counts,
+) -> io::Result<()> {
     counts.settled.fetch_add(1, Ordering::Relaxed);
     while !counts.may_poll.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 
 use contenders::Name;
 use figures::{Figure, Measured, Ratio};
+use generate::devices::whole;
 use scenarios::Scenario;
 use upstream::answers::{Shape, shape};
 
@@ -85,4 +86,17 @@ fn the_upstream_answers_in_kind() {
     assert_eq!(shape("OPTIONS", "/_matrix/client/v3/sync"), Shape::Preflight);
     assert_eq!(shape("GET", "/_matrix/client/v1/media/download/a/size-77"), Shape::Media(77));
     assert_ne!(shape("GET", "/_matrix/client/v3/profile/@a:b"), shape("GET", "/_matrix/client/v3/sync"));
+}
+
+#[test]
+fn an_answer_is_whole_when_its_last_byte_is_there() {
+    let of_length = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    let in_chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n";
+    for answer in [of_length, in_chunks] {
+        for end in 0..answer.len() {
+            assert_eq!(whole(&answer.as_bytes()[..end]).unwrap(), None, "{}", &answer[..end]);
+        }
+        assert_eq!(whole(answer.as_bytes()).unwrap().as_deref(), Some(&b"{}"[..]));
+    }
+    assert!(whole(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").is_err());
 }

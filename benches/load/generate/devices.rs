@@ -8,10 +8,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::fault::{Doing, Outcome, wrong};
+use crate::homeserver::call::Client;
 use crate::homeserver::users::Device;
+
+/// How many sync at once before all poll: Synapse lets no more than fifty connections wait to be accepted.
+const BEGINNING: usize = 16;
 
 /// Devices that sync. They stop when this is dropped.
 pub(crate) struct Devices {
@@ -22,7 +27,7 @@ pub(crate) struct Devices {
 /// What has come of their syncs so far.
 #[derive(Debug, Default)]
 struct Counts {
-    /// How many have been through their first sync.
+    /// How many have been through their first syncs.
     settled: AtomicU64,
     polls: AtomicU64,
     errors: AtomicU64,
@@ -31,19 +36,26 @@ struct Counts {
 }
 
 impl Devices {
-    /// Has each device make its first sync, and then, when all are through, begin at some moment within `timeout` with
-    /// long-polls of that length.
+    /// Has each device sync from where everything is now, and then, when all are through, begin at some moment within
+    /// `timeout` with long-polls of that length.
     pub(crate) fn start(port: u16, devices: &[Device], timeout: Duration, patience: Duration) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.doing("starting a runtime")?;
         let counts = Arc::new(Counts::default());
+        let now: Arc<str> = now(port, devices)?.into();
+        let beginning = Arc::new(Semaphore::new(BEGINNING));
         let mut tasks = JoinSet::new();
         let share = timeout / u32::try_from(devices.len().max(1)).unwrap_or(u32::MAX);
         for (number, device) in (0..).zip(devices) {
-            let (counts, token) = (Arc::clone(&counts), device.token.clone());
+            let (counts, token, now) = (Arc::clone(&counts), device.token.clone(), Arc::clone(&now));
+            let beginning = Arc::clone(&beginning);
             tasks.spawn_on(
                 async move {
-                    if one(port, &token, timeout, share * number, &counts).await.is_err() {
+                    let polled = match begin(port, &token, &now, &beginning).await {
+                        Ok(begun) => poll(begun, &token, timeout, share * number, &counts).await,
+                        Err(error) => Err(error),
+                    };
+                    if polled.is_err() {
                         counts.errors.fetch_add(1, Ordering::Relaxed);
                     }
                 },
@@ -54,7 +66,7 @@ impl Devices {
         let begun = std::time::Instant::now();
         while counts.settled.load(Ordering::Relaxed) < devices.len() as u64 {
             if begun.elapsed() > patience || counts.errors.load(Ordering::Relaxed) > 0 {
-                return Err(wrong(format!("not every device has made its first sync: {counts:?}")));
+                return Err(wrong(format!("not every device has synced once: {counts:?}")));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -68,27 +80,44 @@ impl Devices {
     }
 }
 
-async fn one(port: u16, token: &str, timeout: Duration, delay: Duration, counts: &Counts) -> io::Result<()> {
+/// Where everything is, as one device's first sync tells it; so no other one needs to have a whole one.
+fn now(port: u16, devices: &[Device]) -> Outcome<String> {
+    let Some(device) = devices.first() else { return Err(wrong("no devices")) };
+    let answer = Client::new(port).ask("GET", "/_matrix/client/v3/sync?timeout=0", &device.token, None)?;
+    answer["next_batch"].as_str().map(str::to_owned).ok_or_else(|| wrong("a sync without an end"))
+}
+
+/// Connects and syncs twice, so that nothing is left that the first one has brought about; returns from where to go on.
+async fn begin(port: u16, token: &str, now: &str, beginning: &Semaphore) -> io::Result<(TcpStream, String)> {
+    let _place = beginning.acquire().await.map_err(io::Error::other)?;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    // Twice, so that nothing is left that the first one has brought about.
-    let mut since = sync(&mut stream, token, None, Duration::ZERO).await?;
-    since = sync(&mut stream, token, Some(&since), Duration::ZERO).await?;
+    let since = sync(&mut stream, token, now, Duration::ZERO).await?;
+    let since = sync(&mut stream, token, &since, Duration::ZERO).await?;
+    Ok((stream, since))
+}
+
+async fn poll(
+    (mut stream, mut since): (TcpStream, String),
+    token: &str,
+    timeout: Duration,
+    delay: Duration,
+    counts: &Counts,
+) -> io::Result<()> {
     counts.settled.fetch_add(1, Ordering::Relaxed);
     while !counts.may_poll.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(delay).await;
     loop {
-        since = sync(&mut stream, token, Some(&since), timeout).await?;
+        since = sync(&mut stream, token, &since, timeout).await?;
         counts.polls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// One sync; returns from where to go on.
-async fn sync(stream: &mut TcpStream, token: &str, since: Option<&str>, timeout: Duration) -> io::Result<String> {
-    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+async fn sync(stream: &mut TcpStream, token: &str, since: &str, timeout: Duration) -> io::Result<String> {
     let request = format!(
-        "GET /_matrix/client/v3/sync?timeout={}{since} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n",
+        "GET /_matrix/client/v3/sync?timeout={}&since={since} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n",
         timeout.as_millis(),
     );
     stream.write_all(request.as_bytes()).await?;
@@ -107,7 +136,7 @@ async fn sync(stream: &mut TcpStream, token: &str, since: Option<&str>, timeout:
 }
 
 /// The body of an answer that is there as a whole.
-fn whole(arrived: &[u8]) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn whole(arrived: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(arrived).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;

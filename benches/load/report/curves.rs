@@ -61,7 +61,10 @@ impl Curves {
     where
         X: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
-        chart.configure_mesh().x_desc(self.along).y_desc(self.figure.text()).draw()?;
+        let whole = |value: &f64| format!("{value:.0}");
+        let mut mesh = chart.configure_mesh();
+        mesh.x_labels(7).x_label_formatter(&whole).y_label_formatter(&whole).light_line_style(WHITE);
+        mesh.x_desc(self.along).y_desc(self.figure.text()).draw()?;
         for (name, points) in curves {
             let name = *name;
             let line = LineSeries::new(points.clone(), colour(name).stroke_width(2)).point_size(3);

@@ -53,10 +53,11 @@ fn origin(machine: &Machine) -> String {
         let _ = writeln!(text, "| | {version} |");
     }
     text.push_str(
-        "\nAll three stand before the same upstream, with the same routing, as many threads, a log line for each request. \
-         They are\nmeasured in turn, round after round, each round beginning with another. A number is the median of the \
-         rounds; a ratio is\nthat of the medians, with the least and the greatest within one round in brackets. CPU is what \
-         the kernel has accounted to\nthe proxy's processes. A number that is struck out had errors.\n",
+        "\nProxies stand before the same upstream, with the same routing, as many threads, a log line for each request; what is \
+         held\nagainst Synapse stands before a real one. They are measured in turn, round after round, each round beginning \
+         with another. A\nnumber is the median of the rounds; a ratio is that of the medians, with the least and the greatest \
+         within one round in\nbrackets. CPU is what the kernel has accounted to the processes. A number that is struck out had \
+         errors.\n",
     );
     text
 }

@@ -42,7 +42,7 @@ fn connections(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let contenders = rounds::start(suite)?;
     let script = wrk::script(suite.folder().join("growth.lua"), &mix::forty_endpoints(), false)?;
     let mut parts = Vec::new();
-    for count in sizes(suite, &CONNECTIONS[..suite.by_size(2, 4, 5)]) {
+    for count in sizes(suite, &CONNECTIONS[..suite.by_size(2, 5, 5)]) {
         let mut measured = Measured::new(format!("forty endpoints, {count} connections"));
         measured.size = Some(count as f64);
         let wrk = Wrk { script: &script, is_encrypted: false, connections: count, seconds: suite.by_size(1, 3, 5) };
@@ -58,7 +58,7 @@ fn connections(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 }
 
 fn polls(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
-    let sizes = sizes(suite, &POLLS[..suite.by_size(2, 4, 6)]);
+    let sizes = sizes(suite, &POLLS[..suite.by_size(2, 6, 6)]);
     let mut parts: Vec<Measured> = Vec::new();
     for size in &sizes {
         let mut measured = Measured::new(format!("{size} long-polls held"));

@@ -42,10 +42,10 @@ struct Crowd {
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let crowds = [
         Crowd { rooms: 5, has_presence: false, bounds: &RENEW_AFTER },
-        Crowd { rooms: 50, has_presence: false, bounds: &RENEW_AFTER[..1] },
         Crowd { rooms: 5, has_presence: true, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 50, has_presence: false, bounds: &RENEW_AFTER[..1] },
     ];
-    let crowds = &crowds[..suite.by_size(1, 3, 3)];
+    let crowds = &crowds[..suite.by_size(1, 1, 3)];
     let mut homeserver = Homeserver::databases()?;
     let mut parts = Vec::new();
     for (number, crowd) in crowds.iter().enumerate() {

@@ -3,9 +3,11 @@
 //! `hostile`'s.
 //!
 //! - `answers`: what is answered without the proxy.
+//! - `edge`: a dendron before a real Synapse.
 //! - `parked`: what a parked sync costs.
 
 mod answers;
+mod edge;
 mod parked;
 
 use std::io::{ErrorKind, Read, Write};

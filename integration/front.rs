@@ -5,10 +5,12 @@
 //! - `answers`: what is answered without the proxy.
 //! - `edge`: a dendron before a real Synapse.
 //! - `parked`: what a parked sync costs.
+//! - `soak`: all that clients do, for a while, and what is left of it.
 
 mod answers;
 mod edge;
 mod parked;
+mod soak;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -39,6 +41,7 @@ pub const TESTS: &[Test] = &[
     ("front::answers_are_the_filters_own", |_| answers::they_are_the_filters_own()),
     ("front::a_pipeline_is_answered_together", |_| answers::a_pipeline_is_answered_together()),
     ("front::parked_syncs_cost_little", |stacks| stacks.on_monolith(parked::they_cost_little)),
+    ("front::soak_ends_where_it_began", |stacks| stacks.on_monolith(soak::it_ends_where_it_began)),
     ("front::idle_connections_cost_little", |_| idle_connections_cost_little()),
 ];
 

@@ -7,8 +7,8 @@
 //!
 //! In the suite it is short. `./dev soak [minutes]` makes it long, by `DENDRON_SOAK_MINUTES`.
 
-mod measure;
-mod tally;
+pub mod measure;
+pub mod tally;
 mod traffic;
 
 use std::collections::BTreeSet;

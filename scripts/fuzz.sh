@@ -20,8 +20,8 @@ export RUSTC_BOOTSTRAP=1
 
 for name in ${target:-$(cargo fuzz list)}; do
     echo "==> $name, $seconds seconds"
-    # Words that chance alone hardly finds.
-    dict=
-    [ ! -f "fuzz/$name.dict" ] || dict=-dict=fuzz/$name.dict
-    cargo fuzz run "$name" -- -max_total_time="$seconds" ${dict:+"$dict"}
+    set -- -max_total_time="$seconds"
+    # Words of which such input is made, which chance would hardly hit upon.
+    [ ! -f "fuzz/$name.dict" ] || set -- "$@" -dict="fuzz/$name.dict"
+    cargo fuzz run "$name" -- "$@"
 done

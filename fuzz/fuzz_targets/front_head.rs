@@ -1,7 +1,7 @@
 //! The bytes of a connection before the front: whatever passes, Pingora must read as the same head, and must find its end
 //! where the front does.
 //!
-//! On stable Rust: `RUSTC_BOOTSTRAP=1 cargo fuzz run front_head --sanitizer none`.
+//! On stable Rust: `RUSTC_BOOTSTRAP=1 cargo fuzz run front_head --sanitizer none -- -dict=fuzz/front_head.dict`.
 #![no_main]
 
 use std::cell::OnceCell;

@@ -26,7 +26,6 @@ use super::refusal::{refuse, until_heard};
 use super::socket::Shared;
 use super::transport::Transport;
 use crate::reply::Failure;
-use holding::Released;
 
 /// How long a connection may take to be closed.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -52,8 +51,8 @@ pub(super) struct Connection<A, D> {
 enum Heard<H> {
     /// A request that may pass, and what the proxy is to know of it; its turn, if it has waited.
     Request(Passage, Option<Mark>, Option<OwnedSemaphorePermit>),
-    /// One that waits, and how it passes if it does in the end.
-    Held(Passage, Hold<H>),
+    /// One that waits.
+    Held(Hold<H>),
     /// One that is answered, and the answer is in the outbox; whether it was the last one.
     Answered { is_last: bool },
     /// A client that speaks HTTP/2 without being asked.
@@ -62,6 +61,8 @@ enum Heard<H> {
     Refused(Instant, Refusal),
     /// Nothing that could be answered: the client has gone or was silent, or the server stops.
     Nothing,
+    /// That the client has gone, to which nothing is owed.
+    Gone,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
@@ -72,44 +73,54 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     }
 
     /// Serves it to its end.
-    pub(super) async fn serve(mut self) {
-        // Browsers connect ahead of need, so a new connection may be silent for longer than a head may take.
-        let mut patience = self.front.times.silence;
-        loop {
-            // All that follows stands in boxes, so that a connection which waits for a request has no room for it.
-            let heard = match self.hear(patience).await {
-                Heard::Held(passage, hold) => match Box::pin(self.hold(hold)).await {
-                    Released::Answered { is_last } => Heard::Answered { is_last },
-                    Released::Woken(mark, turn) => Heard::Request(passage, mark, Some(turn)),
-                    Released::Gone => return,
-                },
-                heard => heard,
-            };
-            match heard {
-                Heard::Request(passage, mark, turn) => match Box::pin(self.pass(passage, mark, turn)).await {
-                    Some(served) => self = served,
-                    None => return,
-                },
-                Heard::Http2 => return Box::pin(self.hand_over()).await,
-                Heard::Answered { is_last: true } => return Box::pin(self.end()).await,
-                Heard::Answered { is_last: false } if self.take_turns().await => {}
-                Heard::Refused(begun, refusal) => {
-                    let Front { desk, times, .. } = &*self.front;
-                    return Box::pin(refuse(&mut self.transport, desk, times.silence, begun, refusal)).await;
+    #[expect(clippy::manual_async_fn, reason = "an async function would have room for the connection twice")]
+    pub(super) fn serve(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            // Browsers connect ahead of need, so a new connection may be silent for longer than a head may take.
+            let mut patience = self.front.times.silence;
+            loop {
+                // Whether it waits for a request or with one, that is done in the same room. All else stands in boxes, so
+                // that a connection which waits has no room for it.
+                if self.transport.received().is_empty() && !(self.send().await && self.is_spoken_to(patience).await) {
+                    return Box::pin(self.close()).await;
                 }
-                Heard::Answered { .. } | Heard::Held(..) | Heard::Nothing => break,
+                let heard = match self.hear().await {
+                    Heard::Held(mut hold) => {
+                        self.transport.shrink();
+                        let ending = self.ending(&mut hold.held).await;
+                        Box::pin(self.release(hold, ending)).await
+                    }
+                    heard => heard,
+                };
+                let may_go_on = matches!(heard, Heard::Answered { is_last: false }) && self.has_room();
+                if !may_go_on {
+                    match Box::pin(self.follow(heard)).await {
+                        Some(served) => self = served,
+                        None => return,
+                    }
+                }
+                patience = self.front.times.idle;
             }
-            patience = self.front.times.idle;
         }
-        let _ = timeout(CLOSE, Shutdown::shutdown(&mut *self.transport)).await;
     }
 
-    /// Waits for a head: `patience` for its first byte, and then once for all the rest. Whoever has to wait, or to do
-    /// something else, sends first what is in the outbox.
-    async fn hear(&mut self, patience: Duration) -> Heard<D::Held> {
-        if self.transport.received().is_empty() && !(self.send().await && self.is_spoken_to(patience).await) {
-            return Heard::Nothing;
+    /// Does what follows from what was heard. `None` when the connection has ended with it.
+    async fn follow(mut self, heard: Heard<D::Held>) -> Option<Self> {
+        match heard {
+            Heard::Request(passage, mark, turn) => return self.pass(passage, mark, turn).await,
+            Heard::Answered { is_last: false } if self.take_turns().await => return Some(self),
+            Heard::Answered { is_last: true } => self.end().await,
+            Heard::Http2 => self.hand_over().await,
+            Heard::Refused(begun, refusal) => self.refuse(begun, refusal).await,
+            Heard::Gone => {}
+            Heard::Answered { .. } | Heard::Held(_) | Heard::Nothing => self.close().await,
         }
+        None
+    }
+
+    /// Waits for a head of which something has come, once for all the rest. Whoever has to wait, or to do something else,
+    /// sends first what is in the outbox.
+    async fn hear(&mut self) -> Heard<D::Held> {
         let begun = Instant::now();
         let mut seen = 0;
         loop {
@@ -147,7 +158,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
                 let is_last = self.answer(answer.head_bytes, answer.answered, answer.is_last);
                 Some(Heard::Answered { is_last })
             }
-            Decision::Hold(hold) => Some(Heard::Held(hold.passage, hold)),
+            Decision::Hold(hold) => Some(Heard::Held(hold)),
             Decision::Pass(passage, mark) => Some(Heard::Request(passage, mark, None)),
             Decision::Refuse(refusal) => Some(Heard::Refused(begun, refusal)),
         }
@@ -178,14 +189,27 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         self.outbox.send(&mut self.transport, &self.front.desk, self.front.times.silence).await
     }
 
+    /// Whether more answers may wait for those that follow them.
+    fn has_room(&mut self) -> bool {
+        !self.outbox.is_full(&mut self.transport)
+    }
+
     /// Lets others come to their turn now and then, however fast this client asks. Whether it takes its answers.
     async fn take_turns(&mut self) -> bool {
-        if !self.outbox.is_full(&mut self.transport) {
-            return true;
-        }
         let has_left = self.send().await;
         tokio::task::yield_now().await;
         has_left
+    }
+
+    /// Tells the client that its request is refused, with the last answer.
+    async fn refuse(mut self, begun: Instant, refusal: Refusal) {
+        let Front { desk, times, .. } = &*self.front;
+        refuse(&mut self.transport, desk, times.silence, begun, refusal).await;
+    }
+
+    /// Ends the connection.
+    async fn close(mut self) {
+        let _ = timeout(CLOSE, Shutdown::shutdown(&mut *self.transport)).await;
     }
 
     /// Ends the connection behind its last answer.
@@ -194,7 +218,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
             return;
         }
         if self.transport.received().is_empty() {
-            let _ = timeout(CLOSE, Shutdown::shutdown(&mut *self.transport)).await;
+            self.close().await;
         } else {
             // Whoever has sent more may be sending still.
             until_heard(&mut self.transport).await;

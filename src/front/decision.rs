@@ -43,8 +43,8 @@ pub(super) struct Answer {
 
 /// How a request waits.
 pub(super) struct Hold<H> {
-    /// How it passes, if it does in the end.
-    pub(super) passage: Passage,
+    /// The length of its head, which is all of it.
+    pub(super) head_bytes: usize,
     /// Whether the client wants the connection to end.
     pub(super) is_last: bool,
     /// What it waits for.
@@ -69,6 +69,13 @@ pub(super) struct Refusal {
     pub(super) failure: Failure,
     /// Its head as far as it could be read: with its line alone, or not at all.
     pub(super) head: Option<Box<RequestHeader>>,
+}
+
+impl Passage {
+    /// How a request passes that is a plain head and nothing else.
+    pub(super) const fn of_head(head_bytes: usize) -> Self {
+        Passage { head_bytes, fence: Fence::Length(0), may_switch: false }
+    }
 }
 
 impl Refusal {
@@ -97,7 +104,7 @@ fn decide_whole<H>(head: &Head<'_>, consider: impl FnOnce(&Head<'_>) -> Verdict<
     let Some(is_last) = plain(head) else { return Decision::Pass(passage, None) };
     match consider(head) {
         Verdict::Answer(answered) => Decision::Answer(Answer { head_bytes: passage.head_bytes, is_last, answered }),
-        Verdict::Hold(held) => Decision::Hold(Hold { passage, is_last, held }),
+        Verdict::Hold(held) => Decision::Hold(Hold { head_bytes: passage.head_bytes, is_last, held }),
         Verdict::Pass(mark) => Decision::Pass(passage, mark),
     }
 }

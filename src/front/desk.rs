@@ -107,17 +107,17 @@ impl Desk for Edge {
         match self.consider_early(&asked, peer, started) {
             None => Verdict::Pass(None),
             Some(Early::Answer(exchange, reply)) => Verdict::Answer(Answered { exchange, method, reply }),
-            Some(Early::Hold(held)) => Verdict::Hold(Box::new(held)),
+            Some(Early::Hold(held)) => Verdict::Hold(held),
             Some(Early::Pass(mark)) => Verdict::Pass(Some(Box::new(mark))),
         }
     }
 
     async fn ended(&self, held: &mut Held) -> Ending {
-        if self.is_over(held).await { Ending::Answer } else { Ending::Pass }
+        if held.is_over().await { Ending::Answer } else { Ending::Pass }
     }
 
     fn replayed(&self, held: Held) -> Answered {
-        let (exchange, reply) = self.over(held);
+        let (exchange, reply) = self.over(&held);
         Answered { exchange, method: Method::GET, reply }
     }
 
@@ -126,7 +126,7 @@ impl Desk for Edge {
     }
 
     fn left(&self, held: Held) {
-        self.parts().record(&self.gone(held), Method::GET.as_str());
+        self.parts().record(&self.gone(&held), Method::GET.as_str());
     }
 
     fn answered(&self, answered: Answered, has_left: bool) {

@@ -12,18 +12,15 @@ use super::{Context, Edge};
 use crate::answer::Asked;
 use crate::endpoint::Endpoint;
 use crate::exchange::{AnsweredBy, Ended, Exchange, RequestId};
+use crate::quiet::Ending;
 use crate::quiet::eligible::Protocol;
 use crate::quiet::parking::{Considered, Parking, Place};
 use crate::quiet::watched::Watched;
-use crate::quiet::{Ending, WakeReason};
 use crate::reply::Reply;
 
 /// A sync that waits. When it is dropped, it waits no longer.
 pub struct Held {
-    place: Box<Place>,
-    /// Why it was woken, and when its time would have been over.
-    woken: Option<(WakeReason, Instant)>,
-    started: Instant,
+    place: Place,
     request_id: RequestId,
     client: Option<IpAddr>,
     endpoint: Endpoint,
@@ -44,11 +41,12 @@ pub struct Mark {
 }
 
 /// What becomes of a sync that was considered.
+#[expect(clippy::large_enum_variant, reason = "it is made once a request and looked at at once; a box would cost more")]
 pub(crate) enum Early {
     /// It is answered.
     Answer(Exchange, Reply),
     /// It waits.
-    Hold(Held),
+    Hold(Box<Held>),
     /// It goes on with this.
     Pass(Mark),
 }
@@ -73,26 +71,13 @@ impl Edge {
             }
             Considered::Park(place) => {
                 let Exchange { request_id, client, endpoint, .. } = exchange;
-                Early::Hold(Held { place, woken: None, started, request_id, client, endpoint })
+                Early::Hold(Box::new(Held { place, request_id, client, endpoint }))
             }
         })
     }
 
-    /// Waits until a sync is woken, or is answered: then it is `true`. The future may be dropped and made again.
-    pub(crate) async fn is_over(&self, held: &mut Held) -> bool {
-        // Where nothing is parked, nothing is held.
-        let Some(parking) = self.parts.quiet.parking() else { return true };
-        match held.place.ended(parking).await {
-            Ending::Replay => true,
-            Ending::Wake(reason, remaining) => {
-                held.woken = Some((reason, Instant::now() + remaining));
-                false
-            }
-        }
-    }
-
     /// The answer to a sync whose time is over.
-    pub(crate) fn over(&self, held: Held) -> (Exchange, Reply) {
+    pub(crate) fn over(&self, held: &Held) -> (Exchange, Reply) {
         let reply = self.replay(held.place.answer(), held.client);
         let exchange = self.ends(held, Parking::replayed);
         (answered(exchange, &reply), reply)
@@ -100,30 +85,37 @@ impl Edge {
 
     /// What the filters are to know of a sync that was woken, and has perhaps waited for its turn since then.
     pub(crate) fn resumed(&self, held: Held) -> Option<Mark> {
-        let now = Instant::now();
-        let Held { place, woken, started, .. } = held;
-        let parked = Some(now.saturating_duration_since(place.begun()));
-        let (reason, deadline) = woken?;
-        let remaining = reason.timeout(deadline.saturating_duration_since(now));
+        let (place, now) = (held.place, Instant::now());
+        let started = place.begun();
+        let parked = Some(now.saturating_duration_since(started));
+        let (reason, remaining) = place.woken(now)?;
         let watched = self.parts.quiet.parking()?.woken(place, reason, remaining, now);
         Some(Mark { started, parked, remaining: Some(remaining), declined: reason.name(), watched: Some(watched) })
     }
 
     /// The story of a sync whose client has gone.
-    pub(crate) fn gone(&self, held: Held) -> Exchange {
+    pub(crate) fn gone(&self, held: &Held) -> Exchange {
         let mut exchange = self.ends(held, Parking::left);
         exchange.ended = Ended::ClientGone;
         exchange
     }
 
-    fn ends(&self, held: Held, tell: impl FnOnce(&Parking, &Place, Instant)) -> Exchange {
+    fn ends(&self, held: &Held, tell: impl FnOnce(&Parking, &Place, Instant)) -> Exchange {
         let now = Instant::now();
         if let Some(parking) = self.parts.quiet.parking() {
             tell(parking, &held.place, now);
         }
-        let mut exchange = Exchange::new(held.started, held.request_id, held.endpoint, held.client);
-        exchange.parked = Some(now.saturating_duration_since(held.place.begun()));
+        let started = held.place.begun();
+        let mut exchange = Exchange::new(started, held.request_id.clone(), held.endpoint, held.client);
+        exchange.parked = Some(now.saturating_duration_since(started));
         exchange
+    }
+}
+
+impl Held {
+    /// Waits until it is woken, or is to be answered: then it is `true`. The future may be dropped and made again.
+    pub(crate) async fn is_over(&mut self) -> bool {
+        self.place.ended().await == Ending::Replay
     }
 }
 

@@ -75,11 +75,11 @@ impl Edge {
     async fn park(
         &self,
         parking: &Parking,
-        mut place: Box<Place>,
+        mut place: Place,
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Option<Reply>> {
-        let ended = beside_client(session.as_downstream_mut(), place.ended(parking)).await;
+        let ended = beside_client(session.as_downstream_mut(), parking.ending(&mut place)).await;
         let now = Instant::now();
         context.exchange.parked = Some(now.saturating_duration_since(place.begun()));
         match ended {

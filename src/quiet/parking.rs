@@ -17,7 +17,7 @@ use super::mode::{Mode, Switch};
 use super::online::{Online, Told};
 use super::settings::{REFRESH_AFTER, SyncSettings, UntoldPresence};
 use super::watched::{Prediction, Shown, Watched};
-use super::{Ending, Gate, KeptAnswer, Parked, Poll, PollHasher, PollKind, Verdict, WakeReason};
+use super::{Ending, Gate, KeptAnswer, Parked, Poll, PollHasher, PollKey, PollKind, Verdict, WakeReason};
 use crate::answer::Asked;
 use crate::observe::metrics;
 use crate::token::{Caller, CallerKind, Callers, TokenHash};
@@ -58,14 +58,17 @@ pub enum Considered {
     /// Synapse's kept answer is given at once.
     Replay(Arc<KeptAnswer>),
     /// It waits.
-    Park(Box<Place>),
+    Park(Place),
 }
 
 /// The place of a parked sync. When it is dropped, the sync waits no longer.
 pub struct Place {
     parked: Parked,
-    poll: Poll,
-    protocol: Protocol,
+    // Of its poll, what cannot be told from the rest: it goes on from where its answer ends.
+    caller: Caller,
+    token: TokenHash,
+    key: PollKey,
+    kind: PollKind,
     begun: Instant,
     /// While this is held, Synapse takes the user for syncing.
     _told: Option<Told>,
@@ -217,7 +220,8 @@ impl Parking {
         match verdict {
             Verdict::Replay(answer) => Considered::Replay(answer),
             Verdict::Park(parked) => {
-                Considered::Park(Box::new(Place { parked, poll, protocol, begun: now, _told: told }))
+                let Poll { caller, token, key, kind, arrived, .. } = poll;
+                Considered::Park(Place { parked, caller, token, key, kind, begun: arrived, _told: told })
             }
             Verdict::Forward(reason) => self.forward(poll, protocol, Declined::Gate(reason), None, now),
         }
@@ -248,16 +252,19 @@ impl Parking {
     }
 
     /// A parked sync was woken and goes to Synapse with so much of its timeout.
-    pub fn woken(&self, place: Box<Place>, reason: WakeReason, remaining: Duration, now: Instant) -> Box<Watched> {
+    pub fn woken(&self, place: Place, reason: WakeReason, remaining: Duration, now: Instant) -> Box<Watched> {
         self.ended(&place, "woken", reason.name(), now);
-        let poll = Poll { arrived: now, timeout: remaining, ..place.poll };
+        let since = place.answer().next.clone();
+        let Place { caller, token, key, kind, .. } = place;
+        let protocol = Protocol::of_poll(&kind);
         // Whether Synapse has to hear of the request changes with every request that it has heard of.
-        if let Some(mut guise) = self.guises.get(&(poll.token, place.protocol)) {
+        if let Some(mut guise) = self.guises.get(&(token, protocol)) {
             (guise.forwarded, guise.timeout) = (now, remaining);
-            self.guises.insert((poll.token, place.protocol), guise);
+            self.guises.insert((token, protocol), guise);
         }
+        let poll = Poll { caller, token, key, since, timeout: remaining, arrived: now, kind };
         let watch = self.gate.forwarded(poll, now);
-        Box::new(Watched::new(watch, place.protocol, None).woken(reason, now))
+        Box::new(Watched::new(watch, protocol, None).woken(reason, now))
     }
 
     /// A watched answer is whole.
@@ -323,8 +330,16 @@ impl Parking {
         self.stopping.send_replace(true);
     }
 
+    /// Waits until a sync is woken, its time is over, or dendron stops. The future may be dropped and made again.
+    pub async fn ending(&self, place: &mut Place) -> Ending {
+        tokio::select! {
+            ending = place.ended() => ending,
+            () = self.stopping() => Ending::Replay,
+        }
+    }
+
     /// Waits until dendron stops.
-    pub async fn stopping(&self) {
+    async fn stopping(&self) {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as this.
         let _ = stopping.wait_for(|stops| *stops).await;
@@ -339,16 +354,20 @@ impl Place {
         self.parked.answer()
     }
 
-    /// Since when it waits.
+    /// Since when it waits: since it came.
     pub fn begun(&self) -> Instant {
         self.begun
     }
 
-    /// Waits until it is woken, its time is over, or dendron stops. It may be dropped and asked again.
-    pub async fn ended(&mut self, parking: &Parking) -> Ending {
-        tokio::select! {
-            ending = self.parked.ended() => ending,
-            () = parking.stopping() => Ending::Replay,
-        }
+    /// Why it was woken, if it was, and how much is left of its timeout now.
+    pub fn woken(&self, now: Instant) -> Option<(WakeReason, Duration)> {
+        let reason = self.parked.woken()?;
+        Some((reason, reason.timeout(self.parked.deadline().saturating_duration_since(now))))
+    }
+
+    /// Waits until it is woken or its time is over. Whoever waits so has to see by other means that dendron stops. The
+    /// future may be dropped and made again.
+    pub fn ended(&mut self) -> impl Future<Output = Ending> {
+        self.parked.ended()
     }
 }

@@ -34,6 +34,11 @@ impl Parked {
         &self.place.answer
     }
 
+    /// Why it was woken, if it was.
+    pub fn woken(&self) -> Option<WakeReason> {
+        self.woken.map(|(reason, _)| reason)
+    }
+
     /// Waits until the sync is woken or its time is over. The future may be dropped and made again at any time.
     pub async fn ended(&mut self) -> Ending {
         let (reason, until) = match self.woken {

@@ -6,51 +6,40 @@ use std::sync::Arc;
 use pingora_core::apps::HttpServerApp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Connection, stopped};
-use crate::front::decision::Hold;
-use crate::front::desk::{Desk, Ending, Mark};
-
-/// Why a request waits no longer.
-pub(super) enum Released {
-    /// It is answered, and the answer is in the outbox; whether it was the connection's last.
-    Answered { is_last: bool },
-    /// It goes on to the proxy, which is to know this, and it is its turn.
-    Woken(Option<Mark>, OwnedSemaphorePermit),
-    /// Its client has gone.
-    Gone,
-}
+use super::{Connection, Heard, stopped};
+use crate::front::decision::{Hold, Passage};
+use crate::front::desk::{Desk, Ending};
 
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
-    /// Lets a request wait.
-    pub(super) async fn hold(&mut self, hold: Hold<D::Held>) -> Released {
-        let Hold { passage, is_last, mut held } = hold;
-        self.transport.shrink();
-        match self.ending(&mut held).await {
-            Some(Ending::Answer) => {
-                let answered = self.front.desk.replayed(*held);
-                Released::Answered { is_last: self.answer(passage.head_bytes, answered, is_last) }
-            }
-            Some(Ending::Pass) => match self.turn().await {
-                Some(turn) => Released::Woken(self.front.desk.woken(*held), turn),
-                None => self.gone(*held),
-            },
-            None => self.gone(*held),
-        }
-    }
-
-    fn gone(&self, held: D::Held) -> Released {
-        self.front.desk.left(held);
-        Released::Gone
-    }
-
-    /// Why the request waits no longer; `None` when its client has gone.
-    async fn ending(&mut self, held: &mut D::Held) -> Option<Ending> {
+    /// Lets a request wait; why it waits no longer, `None` when its client has gone.
+    pub(super) async fn ending(&mut self, held: &mut D::Held) -> Option<Ending> {
         tokio::select! {
             biased;
             () = self.transport.ended() => None,
             ending = self.front.desk.ended(held) => Some(ending),
             () = stopped(&mut self.shutdown) => Some(Ending::Answer),
         }
+    }
+
+    /// Does with a request what is to be done when it waits no longer.
+    pub(super) async fn release(&mut self, hold: Hold<D::Held>, ending: Option<Ending>) -> Heard<D::Held> {
+        let Hold { head_bytes, is_last, held } = hold;
+        match ending {
+            Some(Ending::Answer) => {
+                let answered = self.front.desk.replayed(*held);
+                Heard::Answered { is_last: self.answer(head_bytes, answered, is_last) }
+            }
+            Some(Ending::Pass) => match self.turn().await {
+                Some(turn) => Heard::Request(Passage::of_head(head_bytes), self.front.desk.woken(*held), Some(turn)),
+                None => self.gone(*held),
+            },
+            None => self.gone(*held),
+        }
+    }
+
+    fn gone(&self, held: D::Held) -> Heard<D::Held> {
+        self.front.desk.left(held);
+        Heard::Gone
     }
 
     /// The right to begin with the proxy; `None` when the client has gone before it was there.

@@ -16,6 +16,7 @@ use crate::answer::Head;
 use crate::endpoint::{Class, Endpoint, Subject};
 use crate::exchange::{Exchange, RequestId};
 use crate::listener::ClientTimes;
+use crate::proxy;
 use crate::reply::Reply;
 
 /// Answers with what it was asked.
@@ -251,15 +252,31 @@ async fn a_refusal_is_the_last_answer() {
     assert_eq!(scene.noted(), [(400, Some("/2".to_owned()), true)]);
 }
 
+/// The room that a future needs which such a function returns.
+fn room<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+    size_of::<F>()
+}
+
+/// Each part of what a connection costs while it waits, in bytes, so that none grows unseen.
 #[test]
 fn a_connection_that_waits_is_small() {
-    let front = front(Arc::default(), 1);
-    let (server, _client) = duplex(1);
-    let (_stop, shutdown) = watch::channel(false);
-    let connection = Connection::new(front, Transport::new(Box::new(server), ClientTimes::default().silence), shutdown);
-    let bytes = size_of_val(&connection.serve()) + size_of::<Transport>();
-    println!("{bytes} bytes, {} of them the transport's", size_of::<Transport>());
-    assert!(bytes < 1024, "{bytes} bytes");
+    type Real = Connection<Echo, proxy::Edge>;
+    type Parked = proxy::held::Held;
+    let idle = room(|connection: &'static mut Real| connection.is_spoken_to(Duration::ZERO));
+    let hear = room(|connection: &'static mut Real| connection.hear());
+    let ending = room(|(connection, held): (&'static mut Real, &'static mut Parked)| connection.ending(held));
+    for (part, bytes, most) in [
+        // With what belongs to every task this is 768, and the next step were 128 more.
+        ("its task", room(Real::serve), 656),
+        ("of that, waiting for a request", idle, 344),
+        ("of that, waiting for the rest of its head", hear, 400),
+        ("of that, waiting with one", ending, 480),
+        ("what stands between it and the session", size_of::<Transport>(), 104),
+        ("a sync that waits", size_of::<Parked>(), 288),
+    ] {
+        println!("{part}: {bytes}");
+        assert!(bytes <= most, "{part}: {bytes} bytes, and {most} at most");
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::answer::Asked;
 use crate::credentials::AccessToken;
 use crate::endpoint::{Class, Endpoint};
 use crate::query::{query_pairs, query_value, stands_for};
+use crate::quiet::poll::PollKind;
 
 /// The label of a sync, whatever its version.
 const SYNC: &str = "/_matrix/client/v3/sync";
@@ -106,6 +107,14 @@ impl Protocol {
             Class::Sync | Class::InitialSync if endpoint.label == SYNC => Some(Protocol::Sync),
             Class::SlidingSync if endpoint.label == SLIDING => Some(Protocol::Sliding),
             _ => None,
+        }
+    }
+
+    /// The kind of sync that a poll is of.
+    pub const fn of_poll(kind: &PollKind) -> Protocol {
+        match kind {
+            PollKind::Sync => Protocol::Sync,
+            PollKind::Sliding { .. } => Protocol::Sliding,
         }
     }
 

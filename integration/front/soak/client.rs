@@ -102,9 +102,15 @@ impl Client {
         }
     }
 
+    /// Reads until the connection ends.
+    pub fn read_out(&mut self) -> Result<(), Failed> {
+        while self.read()? > 0 {}
+        Ok(())
+    }
+
     /// Fails unless the connection ends now.
     pub fn expect_end(&mut self) -> Result<(), Failed> {
-        while self.read()? > 0 {}
+        self.read_out()?;
         ensure!(self.received.is_empty(), "{:?} came in the end", String::from_utf8_lossy(&self.received));
         Ok(())
     }

@@ -31,6 +31,7 @@ pub const TESTS: &[Test] = &[
     ("faults::main_stands_in_where_it_may", main_stands_in_where_it_may),
     ("faults::a_process_that_refuses_is_ejected", a_process_that_refuses_is_ejected),
     ("faults::a_crowd_at_a_unix_socket_is_served", a_crowd_at_a_unix_socket_is_served),
+    ("faults::a_crowd_at_a_port_is_served", a_crowd_at_a_port_is_served),
     ("faults::synapse_dies_and_hangs_under_load", real::synapse_dies_and_hangs_under_load),
 ];
 
@@ -254,10 +255,18 @@ fn a_process_that_refuses_is_ejected(_: &Stacks) -> Result<(), Failed> {
 
 /// More requests at once than the listener keeps connections for. Also those that are never sent twice are served.
 fn a_crowd_at_a_unix_socket_is_served(_: &Stacks) -> Result<(), Failed> {
-    let stub = Crowded::start()?;
-    let setting = with_pools(&format!("{{main: ['{}']}}", stub.address()))?;
+    crowd(&Crowded::at_unix_socket()?, 60)
+}
+
+/// The same over TCP, where the process accepts nobody for longer than a connection may take.
+fn a_crowd_at_a_port_is_served(_: &Stacks) -> Result<(), Failed> {
+    crowd(&Crowded::at_port(Duration::from_millis(2500))?, 10)
+}
+
+fn crowd(stub: &Crowded, count: usize) -> Result<(), Failed> {
+    let setting = with_pools(&format!("{{main: ['{}']}}", stub.address))?;
     let room = "/_matrix/client/v3/createRoom";
-    let crowd: Vec<_> = (0..60)
+    let crowd: Vec<_> = (0..count)
         .map(|_| {
             let client = setting.client.clone();
             std::thread::spawn(move || client.send("POST", room, &[], b"{}").map(|answer| answer.status).ok())

@@ -50,7 +50,7 @@ use crate::upstream::{Address, Limits, Pools, backlog, health};
 pub use following::{Following, Reader};
 
 /// How many processes a request is tried at.
-const TRIES_MAX: usize = 16;
+const PROCESSES_MAX: usize = 16;
 /// How often a graceful end is looked at.
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the end waits for the access log, whose disk may hang.
@@ -298,7 +298,7 @@ fn server_conf(config: &Config, budget: Budget) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(1),
         // Pingora takes it for each thread of each service.
         upstream_keepalive_pool_size: (budget.idle / threads.max(1) / services.len().max(1)).max(1),
-        max_retries: TRIES_MAX + backlog::WAITS_MAX as usize,
+        max_retries: PROCESSES_MAX + backlog::TRIES_MAX as usize,
         ..ServerConf::default()
     }
 }

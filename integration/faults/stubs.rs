@@ -1,18 +1,19 @@
 //! Processes that are no Synapse and fail as they are told, and that remember what reached them.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Write};
-use std::net::TcpStream;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tempfile::TempDir;
 
+use crate::harness::alone::free_port;
 use crate::harness::stub::{Stub, read_body};
 
 /// What a stub does with a request, once it has read it whole.
@@ -72,54 +73,63 @@ impl Stubs {
     }
 }
 
-/// A process at a unix socket whose listener keeps hardly any connection that is not accepted yet, and accepts one after
-/// the other without haste. Whatever it is asked, its answer is an empty object. It ends with its owner.
+/// A process whose listener keeps hardly any connection that is not accepted yet, and that accepts one after the other
+/// without haste, the first after a while. Whatever it is asked, its answer is an empty object. It ends with its owner.
 pub struct Crowded {
-    folder: TempDir,
+    /// The address, as a configuration has it.
+    pub address: String,
+    _folder: TempDir,
     is_over: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<()>>,
 }
 
 impl Crowded {
-    /// Starts it.
-    pub fn start() -> Result<Self, Failed> {
+    /// Starts it at a unix socket.
+    pub fn at_unix_socket() -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
+        let path = folder.path().join("socket");
         let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(folder.path().join("socket"))?)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&path)?)?;
+        Crowded::listen(socket, Duration::ZERO, format!("unix:{}", path.display()), folder)
+    }
+
+    /// Starts it at a port.
+    pub fn at_port(after: Duration) -> Result<Self, Failed> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let port = free_port()?;
+        rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+        Crowded::listen(socket, after, format!("http://127.0.0.1:{port}"), tempfile::tempdir()?)
+    }
+
+    fn listen(socket: OwnedFd, after: Duration, address: String, folder: TempDir) -> Result<Self, Failed> {
         rustix::net::listen(&socket, 1)?;
-        let listener = UnixListener::from(socket);
         let is_over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&is_over);
-        let accepting = std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                if ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                let mut head = String::new();
-                let mut reader = BufReader::with_capacity(1, &stream);
-                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|bytes| bytes > 0) {}
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+        std::thread::spawn(move || {
+            std::thread::sleep(after);
+            // It ends with the next connection, or with the program.
+            while let Ok(connection) = rustix::net::accept(&socket)
+                && !ended.load(Ordering::Relaxed)
+            {
+                let _ = answer_once(File::from(connection));
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
-        Ok(Crowded { folder, is_over, accepting: Some(accepting) })
-    }
-
-    /// The address, as a configuration has it.
-    pub fn address(&self) -> String {
-        format!("unix:{}", self.folder.path().join("socket").display())
+        Ok(Crowded { address, _folder: folder, is_over })
     }
 }
 
 impl Drop for Crowded {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        // The accepting thread waits for one more connection.
-        let _ = UnixStream::connect(self.folder.path().join("socket"));
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
     }
+}
+
+fn answer_once(mut connection: File) -> std::io::Result<()> {
+    let mut head = String::new();
+    let mut reader = BufReader::with_capacity(1, connection.try_clone()?);
+    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head)? > 0 {}
+    read_body(&head, &mut connection)?;
+    connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
 }
 
 /// The error with which a stub closes a connection without an answer.

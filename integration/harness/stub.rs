@@ -81,7 +81,7 @@ fn serve(stream: &TcpStream, behaviour: &Behaviour) -> Option<()> {
 }
 
 /// Reads a body of the length that a head names.
-pub fn read_body(head: &str, stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub fn read_body(head: &str, stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?

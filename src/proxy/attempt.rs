@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::retry::{Broken, Retry};
 use super::{Context, Edge};
 use crate::credentials::AccessToken;
+use crate::endpoint::Class;
 use crate::reply::Failure;
 use crate::route::{ClassRoute, Key, key, poll_timeout};
 use crate::upstream::{Backend, Fault, Granted, Pool, Tried, backlog};
@@ -27,8 +29,9 @@ pub(super) struct Attempts {
     tried: Tried,
     /// How often it was repeated after it may have reached Synapse.
     repeats: u32,
-    /// How often it has waited for a process to accept connections.
-    waits: u32,
+    /// How often it found no room among the connections that a process has to accept, and when first.
+    crowded: u32,
+    crowded_since: Option<Instant>,
     /// How long it waits before the next try.
     pause: Duration,
     /// Whether the next try is at the process of the last one.
@@ -41,6 +44,18 @@ impl Attempts {
     /// Gives the request's place up.
     pub(super) fn end(&mut self) {
         self.place = None;
+    }
+
+    /// Has the next try be at the same process, after a pause; whether there is time for that.
+    fn come_again(&mut self, pause: Duration, now: Instant) -> bool {
+        let since = *self.crowded_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= backlog::PATIENCE {
+            return false;
+        }
+        self.pause = pause;
+        self.crowded += 1;
+        self.stays = true;
+        true
     }
 
     /// Takes note that the process has begun to answer.
@@ -111,24 +126,38 @@ impl Edge {
     /// What follows when no connection could be made: the next process may have the request, whatever its method, for
     /// nothing was sent; unless an earlier try was. A process that has many connections to accept is given the time.
     pub(super) fn not_connected(&self, context: &mut Context, error: &mut Error) {
+        let now = Instant::now();
+        let class = context.exchange.endpoint.class;
         let attempts = &mut context.attempts;
-        if backlog::is_full(error)
-            && let Some(pause) = backlog::wait(attempts.waits)
-        {
-            attempts.pause = pause;
-            attempts.waits += 1;
-            attempts.stays = true;
+        let is_full = backlog::is_full(error);
+        let is_awaited = || attempts.is_bound || !self.has_others(class, attempts, now);
+        let pause = if is_full {
+            Some(backlog::pause(attempts.crowded))
+        } else {
+            let spread = || backlog::spread(xxh3_64(context.exchange.request_id.to_string().as_bytes()));
+            (backlog::is_silent(error) && is_awaited()).then(spread)
+        };
+        if pause.is_some_and(|pause| attempts.come_again(pause, now)) {
             error.set_retry(true);
             return;
         }
         if let Some(place) = &attempts.place {
             attempts.tried.insert(place.backend());
-            self.parts.pools.failed(place.backend(), Fault::Refused, Instant::now());
+            self.parts.pools.failed(place.backend(), Fault::Refused, now);
         }
         if attempts.is_bound {
             context.failure = Some(Failure::BrokenOff);
         }
         error.set_retry(!attempts.is_bound);
+    }
+
+    /// Whether another process in service is left that could have the request.
+    fn has_others(&self, class: Class, attempts: &Attempts, now: Instant) -> bool {
+        let mut tried = attempts.tried.clone();
+        if let Some(place) = &attempts.place {
+            tried.insert(place.backend());
+        }
+        self.pools_of(self.parts.routes.of(class)).any(|pool| pool.choose(None, &tried, now).is_some())
     }
 
     /// What follows when a try failed after a connection stood.
@@ -155,10 +184,8 @@ impl Edge {
             Retry::Same => (attempts.stays, attempts.is_bound) = (true, true),
             Retry::Other => {
                 attempts.tried.insert(place.backend());
-                let now = Instant::now();
-                let mut pools = self.pools_of(self.parts.routes.of(endpoint.class));
                 // With nobody else in service the same process may have it once more: it may just have been started anew.
-                attempts.stays = !pools.any(|pool| pool.choose(None, &attempts.tried, now).is_some());
+                attempts.stays = !self.has_others(endpoint.class, attempts, Instant::now());
             }
         }
         error.set_retry(true);

@@ -101,15 +101,14 @@ pub async fn watch(backend: Arc<Backend>) {
 /// [`CheckError`], saying what went wrong.
 async fn check(connector: &Connector<()>, backend: &Backend) -> Result<(), CheckError> {
     let peer = backend.peer(PATIENCE).ok_or(CheckError::Unresolved)?;
-    let mut waits = 0;
+    let mut tries = 0;
     let (mut session, _reused) = loop {
         match connector.get_http_session(&*peer).await {
-            Err(error) if backlog::is_full(&error) => {
-                tokio::time::sleep(backlog::wait(waits).ok_or(CheckError::Connection(error))?).await;
-                waits += 1;
-            }
+            // Whoever asks has patience, and ends this.
+            Err(error) if backlog::is_full(&error) => tokio::time::sleep(backlog::pause(tries)).await,
             outcome => break outcome?,
         }
+        tries += 1;
     };
     let mut request = RequestHeader::build("GET", backend.health_path().as_bytes(), None)?;
     request.insert_header("Host", "localhost")?;

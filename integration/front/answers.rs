@@ -93,6 +93,17 @@ impl Edge {
         Metrics::scrape(self.dendron.admin())
     }
 
+    /// Waits until every request that was counted is logged, which is a moment later; how many that are.
+    fn until_logged(&self) -> Result<usize, Failed> {
+        let mut lines = 0;
+        eventually(SOON, || {
+            lines = self.log()?.len();
+            ensure_eq!(lines as f64, self.metrics()?.sum("dendron_requests_total", &[]), "lines of the access log");
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
     /// The lines of the access log without what differs from one request to the next.
     fn log(&self) -> Result<Vec<Value>, Failed> {
         let text = std::fs::read_to_string(self.folder.path("access.log"))?;
@@ -137,7 +148,8 @@ pub fn they_are_the_filters_own() -> Result<(), Failed> {
     let (with, without) = (Edge::start(&synapse, "")?, Edge::start(&synapse, "front: off\n")?);
     with.until_learned()?;
     without.until_learned()?;
-    let (before, log_before) = ([with.metrics()?, without.metrics()?], [with.log()?.len(), without.log()?.len()]);
+    let log_before = [with.until_logged()?, without.until_logged()?];
+    let before = [with.metrics()?, without.metrics()?];
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for line in LINES {
         for headers in HEADERS {

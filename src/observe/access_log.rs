@@ -360,12 +360,18 @@ mod tests {
         assert_eq!(dropped.get(), 2);
     }
 
-    #[test]
-    fn nothing_is_missing_at_the_end() {
+    /// A log in a file, in a folder that goes with the first.
+    fn opened() -> (tempfile::TempDir, PathBuf, AccessLog) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
         let log = AccessLog::open(&Target::File(path.clone()), Format::Text, dropped).unwrap();
+        (folder, path, log)
+    }
+
+    #[test]
+    fn nothing_is_missing_at_the_end() {
+        let (_folder, path, log) = opened();
         // The second line gathers while the writer is at rest after the first.
         for line in 1..=2 {
             log.write(&exchange(), "GET", Duration::ZERO, SystemTime::UNIX_EPOCH);
@@ -379,10 +385,7 @@ mod tests {
 
     #[test]
     fn every_line_is_written_in_its_order_also_the_last() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("access.log");
-        let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
-        let log = AccessLog::open(&Target::File(path.clone()), Format::Text, dropped).unwrap();
+        let (_folder, path, log) = opened();
         let mut exchange = exchange();
         for status in 0..500 {
             exchange.status = status;

@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     ("faults::a_repeated_message_is_not_doubled", |stacks| stacks.on_monolith(a_repeated_message_is_not_doubled)),
     ("faults::main_stands_in_where_it_may", main_stands_in_where_it_may),
     ("faults::a_process_that_refuses_is_ejected", a_process_that_refuses_is_ejected),
+    ("faults::tries_are_bounded", tries_are_bounded),
     ("faults::a_crowd_at_a_unix_socket_is_served", a_crowd_at_a_unix_socket_is_served),
     ("faults::a_crowd_at_a_port_is_served", a_crowd_at_a_port_is_served),
     ("faults::synapse_dies_and_hangs_under_load", real::synapse_dies_and_hangs_under_load),
@@ -251,6 +252,22 @@ fn a_process_that_refuses_is_ejected(_: &Stacks) -> Result<(), Failed> {
     let said = setting.dendron.stop()?;
     ensure!(said.contains("ejected") && said.contains(&name), "no line tells it: {said}");
     Ok(())
+}
+
+/// However many processes a pool has: a client does not wait for them all.
+fn tries_are_bounded(_: &Stacks) -> Result<(), Failed> {
+    let dead = (0..18).map(|_| Ok(format!("http://127.0.0.1:{}", free_port()?))).collect::<Result<Vec<_>, Failed>>()?;
+    let setting = with_pools(&format!("{{main: {dead:?}}}"))?;
+    ensure_eq!(
+        setting.client.send("POST", "/_matrix/client/v3/createRoom", &[], b"{}")?.status,
+        502,
+        "nobody is there"
+    );
+    eventually(SOON, || {
+        ensure_eq!(setting.metric(RETRIES, &[])?, 15.0, "{RETRIES}");
+        Ok(())
+    })?;
+    setting.dendron.stop().map(drop)
 }
 
 /// More requests at once than the listener keeps connections for. Also those that are never sent twice are served.

@@ -40,17 +40,15 @@ use crate::listener::{
 };
 use crate::observe::logging::LoggingError;
 use crate::observe::{AccessLog, Metrics, logging};
-use crate::proxy::{Edge, Parts, RequestIds};
+use crate::proxy::{Edge, Parts, RequestIds, TRIES_MAX};
 use crate::route::rules::AUTHENTICATION;
 use crate::route::{NoMainPool, Routes};
 use crate::supervise::{self, Supervisor};
 use crate::token::{Asker, Callers, TokenHasher};
-use crate::upstream::{Address, Limits, Pools, backlog, health};
+use crate::upstream::{Address, Limits, Pools, health};
 
 pub use following::{Following, Reader};
 
-/// How many processes a request is tried at.
-const PROCESSES_MAX: usize = 16;
 /// How often a graceful end is looked at.
 const ENDING_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the end waits for the access log, whose disk may hang.
@@ -298,7 +296,7 @@ fn server_conf(config: &Config, budget: Budget) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(1),
         // Pingora takes it for each thread of each service.
         upstream_keepalive_pool_size: (budget.idle / threads.max(1) / services.len().max(1)).max(1),
-        max_retries: PROCESSES_MAX + backlog::TRIES_MAX as usize,
+        max_retries: TRIES_MAX,
         ..ServerConf::default()
     }
 }

@@ -20,6 +20,11 @@ use crate::reply::Failure;
 use crate::route::{ClassRoute, Key, key, poll_timeout};
 use crate::upstream::{Backend, Fault, Granted, Pool, Tried, backlog};
 
+/// At how many processes a request is tried that cannot be connected to.
+const PROCESSES_MAX: usize = 16;
+/// How often a request may be tried in all, which is for Pingora to know.
+pub(crate) const TRIES_MAX: usize = PROCESSES_MAX + backlog::TRIES_MAX as usize;
+
 /// A request's tries so far.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
@@ -29,8 +34,9 @@ pub(super) struct Attempts {
     tried: Tried,
     /// How often it was repeated after it may have reached Synapse.
     repeats: u32,
-    /// How often it found no room among the connections that a process has to accept, and when first.
+    /// How often it found no room among the connections that a process has to accept.
     crowded: u32,
+    /// When it first found none.
     crowded_since: Option<Instant>,
     /// How long it waits before the next try.
     pause: Duration,
@@ -148,7 +154,7 @@ impl Edge {
         if attempts.is_bound {
             context.failure = Some(Failure::BrokenOff);
         }
-        error.set_retry(!attempts.is_bound);
+        error.set_retry(!attempts.is_bound && attempts.tried.count() < PROCESSES_MAX);
     }
 
     /// Whether another process in service is left that could have the request.

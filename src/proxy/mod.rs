@@ -52,6 +52,8 @@ use crate::route::Routes;
 use crate::token::Callers;
 use crate::upstream::Pools;
 
+pub(crate) use attempt::TRIES_MAX;
+
 use attempt::Attempts;
 use caller::Passing;
 pub(crate) use failure::ended;

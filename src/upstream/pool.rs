@@ -43,6 +43,11 @@ impl Tried {
         self.0.iter().any(|tried| Arc::ptr_eq(tried, backend))
     }
 
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Adds a process.
     pub fn insert(&mut self, backend: &Arc<Backend>) {
         if !self.contains(backend) {

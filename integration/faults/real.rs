@@ -49,9 +49,9 @@ pub fn synapse_dies_and_hangs_under_load(_: &Stacks) -> Result<(), Failed> {
 fn a_sync_worker_is_killed(stack: &Stack, user: &User) -> Result<(), Failed> {
     let first = expect_ok(&user.get("/_matrix/client/v3/sync?timeout=0")?, "the first sync")?;
     let since = encoded(first["next_batch"].as_str().unwrap_or_default());
-    // Held ones are in flight when their process dies.
-    let held = format!("/_matrix/client/v3/sync?timeout=1000&since={since}");
-    let quick = format!("/_matrix/client/v3/sync?timeout=0&since={since}");
+    // Held ones are in flight when their process dies. A timeout that is said twice is none that the edge would park for.
+    let held = format!("/_matrix/client/v3/sync?timeout=1000&timeout=1000&since={since}");
+    let quick = format!("/_matrix/client/v3/sync?timeout=0&timeout=0&since={since}");
     for victim in ["sync1", "sync2"] {
         let load = Load::start(user, &[&held, &held, &quick, WHOAMI]);
         std::thread::sleep(Duration::from_millis(300));

@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 import answers
@@ -90,11 +91,12 @@ class Scene:
         """All devices that watch."""
         return [device for account in self.accounts for device in account.devices]
 
-    async def row(self, source: str, fire: Fire, wakes: list[Account], counts: bool = False) -> None:
-        """Fires a source. `wakes` are the accounts that must be told of it; `counts`: counts of keys change."""
+    async def row(self, source: str, fire: Fire, wakes: list[Account], counts: bool = False) -> Any:
+        """Fires a source, and returns what that gives. `wakes` are the accounts that must be told of it; `counts`: counts of
+        keys change."""
         await self.rest()
         fired = time.monotonic()
-        await fire()
+        given = await fire()
         done = time.monotonic()
         expected = [account.id for account in wakes]
         for account in self.accounts:
@@ -105,6 +107,7 @@ class Scene:
             if counts:
                 await self._same_counts(account, done, row)
             self.rows.append(row)
+        return given
 
     async def comes(self, source: str, wakes: list[Account], within_seconds: float) -> None:
         """Waits for something that comes by itself; else as `row`."""

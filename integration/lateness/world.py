@@ -81,13 +81,7 @@ async def talk(scene: Scene, room: str) -> None:
     """One thing of each publisher."""
     alice, bob = scene.accounts
     both = [alice, bob]
-    event = ""
-
-    async def say() -> None:
-        nonlocal event
-        event = await alice.say(room, "hello")
-
-    await scene.row("a message", say, both)
+    event = await scene.row("a message", lambda: alice.say(room, "hello"), both)
     await scene.row("a message to devices", lambda: alice.send_to_device(bob.id, {"number": 1}), [bob])
     await scene.row("a receipt", lambda: bob.in_room("POST", room, f"receipt/m.read/{segment(event)}"), both)
     await scene.row("account data", lambda: bob.do("PUT", bob.own("account_data/org.example.a"), {"a": 1}), [bob])

@@ -21,13 +21,7 @@ async def messages(scene: Scene) -> None:
     await bob.join(room)
     scene.begin()
     both = [alice, bob]
-    event = ""
-
-    async def say() -> None:
-        nonlocal event
-        event = await alice.say(room, "hello")
-
-    await scene.row("a message", say, both)
+    event = await scene.row("a message", lambda: alice.say(room, "hello"), both)
     relation = {"rel_type": "m.replace", "event_id": event}
     edit = {"msgtype": "m.text", "body": "* hi", "m.new_content": {"body": "hi"}, "m.relates_to": relation}
     await scene.row("an edit", lambda: alice.send(room, edit), both)

@@ -61,7 +61,7 @@ impl Arguments {
         Ok(match (named.is_empty(), self.size()) {
             (false, _) => named,
             (true, Size::Smoke) => smoke.to_vec(),
-            (true, Size::Quick) => Scenario::BESIDE_PROXIES.to_vec(),
+            (true, Size::Quick) => Scenario::ALL.into_iter().filter(|scenario| scenario.is_quick()).collect(),
             (true, Size::Whole) => Scenario::ALL.to_vec(),
         })
     }

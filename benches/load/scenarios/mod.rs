@@ -74,17 +74,10 @@ impl Scenario {
         Scenario::Rows,
     ];
 
-    /// Those that hold dendron against other proxies.
-    pub(crate) const BESIDE_PROXIES: [Scenario; 8] = [
-        Scenario::Forward,
-        Scenario::Answered,
-        Scenario::Polls,
-        Scenario::Connections,
-        Scenario::Sends,
-        Scenario::Transfers,
-        Scenario::Encrypted,
-        Scenario::Faults,
-    ];
+    /// Whether a quick run has it: it holds dendron against other proxies, at one size.
+    pub(crate) const fn is_quick(self) -> bool {
+        !matches!(self, Scenario::Growth | Scenario::Logins | Scenario::Syncs | Scenario::Rows)
+    }
 
     pub(crate) const fn letter(self) -> &'static str {
         match self {

@@ -85,6 +85,9 @@ fn cases() -> Vec<Case> {
         case("PUT", state, 10, &[Break], 502, Once),
         case("POST", "/_matrix/client/v3/createRoom", 10, &[Break], 502, Once),
         case("POST", SEND, 10, &[Break], 502, Once),
+        case("POST", "/_matrix/client/v3/keys/query", 10, &[Break], 200, TwoOthers),
+        case("POST", "/_matrix/client/v3/keys/query", 10, &[Break, Break], 502, TwoOthers),
+        case("POST", "/_matrix/client/v3/keys/claim", 10, &[Break], 502, Once),
         case("DELETE", device, 0, &[Break], 502, Once),
     ]
 }

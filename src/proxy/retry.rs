@@ -18,6 +18,18 @@ const TRANSACTIONS: [&str; 5] = [
     "/_matrix/federation/v1/send/{txnId}/",
 ];
 
+/// The endpoints whose `POST` only asks, with a body because the question is long, by their labels.
+const QUESTIONS: [&str; 8] = [
+    "/_matrix/client/v3/keys/query",
+    "/_matrix/client/v3/publicRooms",
+    "/_matrix/client/v3/search",
+    "/_matrix/client/v3/user_directory/search",
+    "/_matrix/federation/v1/get_missing_events/{roomId}",
+    "/_matrix/federation/v1/publicRooms",
+    "/_matrix/federation/v1/user/keys/query",
+    "/_matrix/key/v2/query",
+];
+
 /// How often a request is repeated after a fresh connection broke. Once: the request itself may be what breaks
 /// processes, and must not go round the pool.
 const REPEATS_MAX: u32 = 1;
@@ -59,6 +71,7 @@ impl Broken<'_> {
         }
         match *self.method {
             Method::GET | Method::HEAD | Method::OPTIONS => Some(Retry::Other),
+            Method::POST if QUESTIONS.contains(&self.label) => Some(Retry::Other),
             Method::PUT if TRANSACTIONS.contains(&self.label) => Some(Retry::Same),
             _ => None,
         }
@@ -91,6 +104,9 @@ mod tests {
         for label in TRANSACTIONS {
             table.extend([(&Method::PUT, label, Some(Retry::Same)), (&Method::POST, label, None)]);
         }
+        for label in QUESTIONS {
+            table.extend([(&Method::POST, label, Some(Retry::Other)), (&Method::PUT, label, None)]);
+        }
         for (method, label, expected) in table {
             let fresh = broken(method, label);
             assert_eq!(fresh.retry(), expected, "{method} {label}");
@@ -113,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn the_transactions_are_labels_of_the_table() {
-        for label in TRANSACTIONS {
+    fn the_transactions_and_the_questions_are_labels_of_the_table() {
+        for label in TRANSACTIONS.into_iter().chain(QUESTIONS) {
             assert!(table::rows().any(|row| row.template == label), "{label}");
         }
         let target = "/_matrix/client/r0/rooms/!a:b/send/m.room.message/t1";

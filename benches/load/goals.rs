@@ -34,12 +34,12 @@ pub(crate) struct Verdict {
     pub(crate) is_reached: Option<bool>,
 }
 
-const GOALS: [Goal; 19] = [
+const GOALS: [Goal; 22] = [
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 1.0)),
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::Nginx, 0.9)),
     goal(Scenario::Forward, 0, Figure::Throughput, Bound::LeastOf(Name::HAProxy, 1.0)),
     goal(Scenario::Forward, 1, Figure::Percentile99, Bound::MostOf(Name::HAProxy, 1.2)),
-    goal(Scenario::Answered, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 1.0)),
+    goal(Scenario::Answered, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 0.9)),
     goal(Scenario::Polls, 0, Figure::MemoryPerConnection, Bound::Most(48.0)),
     goal(Scenario::Transfers, 1, Figure::CpuPerGigabyte, Bound::MostOf(Name::HAProxy, 1.5)),
     goal(Scenario::Transfers, 3, Figure::CpuPerGigabyte, Bound::MostOf(Name::HAProxy, 1.5)),
@@ -54,6 +54,9 @@ const GOALS: [Goal; 19] = [
     goal(Scenario::Syncs, 0, Figure::EdgeShareOfMany, Bound::Most(5.0)),
     goal(Scenario::Rows, 0, Figure::EdgeShare, Bound::Most(50.0)),
     goal(Scenario::Rows, 0, Figure::RowLag, Bound::Most(50.0)),
+    goal(Scenario::Waiting, 0, Figure::MemoryPerConnection, Bound::MostOf(Name::HAProxy, 0.9)),
+    goal(Scenario::Waiting, 1, Figure::MemoryPerConnection, Bound::MostOf(Name::HAProxy, 0.8)),
+    goal(Scenario::Waiting, 2, Figure::MemoryPerConnection, Bound::Most(3.5)),
 ];
 
 const fn goal(scenario: Scenario, part: usize, figure: Figure, bound: Bound) -> Goal {

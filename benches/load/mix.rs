@@ -105,9 +105,9 @@ pub(crate) fn sends() -> Vec<Request> {
     (0..200).map(send).collect()
 }
 
-/// What a load balancer can answer itself: three preflights and one look at the versions.
-pub(crate) fn answerable() -> Vec<Request> {
-    let preflight = |path: &str| Request {
+/// What a browser asks before it asks for this.
+pub(crate) fn preflight(path: &str) -> Request {
+    Request {
         method: "OPTIONS",
         target: filled(path, 0),
         headers: vec![
@@ -117,7 +117,11 @@ pub(crate) fn answerable() -> Vec<Request> {
         ],
         body: String::new(),
         pool: "",
-    };
+    }
+}
+
+/// What a load balancer can answer itself: three preflights and one look at the versions.
+pub(crate) fn answerable() -> Vec<Request> {
     let mut requests = vec![preflight("/_matrix/client/v3/sync"), preflight("/_matrix/client/v3/rooms/{room}/members")];
     requests.push(preflight("/_matrix/client/v3/keys/query"));
     requests.push(Request { method: "GET", target: VERSIONS.to_owned(), ..requests[0].clone() });

@@ -17,6 +17,10 @@ use crate::homeserver::users::Device;
 
 /// How many sync at once before all poll: Synapse lets no more than fifty connections wait to be accepted.
 const BEGINNING: usize = 16;
+/// A poll that is only to come to its end.
+const SHORT: Duration = Duration::from_millis(300);
+/// How often a device syncs at most until nothing is left to tell it.
+const SETTLES_MAX: u32 = 50;
 
 /// Devices that sync. They stop when this is dropped.
 pub(crate) struct Devices {
@@ -80,6 +84,34 @@ impl Devices {
     }
 }
 
+/// Has each device sync until nothing is left to tell it; returns the long-poll with which each would go on.
+pub(crate) fn settled(port: u16, devices: &[Device], timeout: Duration) -> Outcome<Vec<Vec<u8>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("starting a runtime")?;
+    let now = now(port, devices)?;
+    let beginning = Semaphore::new(BEGINNING);
+    let all = async {
+        let mut polls = Vec::new();
+        for device in devices {
+            let (mut stream, since) = begin(port, &device.token, &now, &beginning).await?;
+            polls.push(settle(&mut stream, &device.token, since, timeout).await?);
+        }
+        io::Result::Ok(polls)
+    };
+    runtime.block_on(all).doing("syncing until nothing is left to tell")
+}
+
+/// Syncs until dendron itself gives the answer, which it says to whom it trusts.
+async fn settle(stream: &mut TcpStream, token: &str, mut since: String, timeout: Duration) -> io::Result<Vec<u8>> {
+    for _ in 0..SETTLES_MAX {
+        let answer = answer(stream, token, &since, SHORT).await?;
+        since = next(&answer)?;
+        if is_replay(&answer) {
+            return Ok(request(token, &since, timeout).into_bytes());
+        }
+    }
+    Err(io::Error::other("there is always more to be told"))
+}
+
 /// Where everything is, as one device's first sync tells it; so no other one needs to have a whole one.
 fn now(port: u16, devices: &[Device]) -> Outcome<String> {
     let Some(device) = devices.first() else { return Err(wrong("no devices")) };
@@ -116,23 +148,42 @@ async fn poll(
 
 /// One sync; returns from where to go on.
 async fn sync(stream: &mut TcpStream, token: &str, since: &str, timeout: Duration) -> io::Result<String> {
-    let request = format!(
-        "GET /_matrix/client/v3/sync?timeout={}&since={since} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n",
-        timeout.as_millis(),
-    );
-    stream.write_all(request.as_bytes()).await?;
+    next(&answer(stream, token, since, timeout).await?)
+}
+
+/// One sync; returns its whole answer.
+async fn answer(stream: &mut TcpStream, token: &str, since: &str, timeout: Duration) -> io::Result<Vec<u8>> {
+    stream.write_all(request(token, since, timeout).as_bytes()).await?;
     let mut answer = Vec::new();
-    loop {
-        if let Some(body) = whole(&answer)? {
-            let body: serde_json::Value = serde_json::from_slice(&body)?;
-            let next = body["next_batch"].as_str();
-            return next.map(str::to_owned).ok_or_else(|| io::ErrorKind::InvalidData.into());
-        }
+    while whole(&answer)?.is_none() {
         answer.reserve(4_096);
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
+    Ok(answer)
+}
+
+/// From where to go on behind an answer.
+fn next(answer: &[u8]) -> io::Result<String> {
+    let body: serde_json::Value = serde_json::from_slice(&whole(answer)?.unwrap_or_default())?;
+    body["next_batch"].as_str().map(str::to_owned).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Whether dendron has given this answer again.
+fn is_replay(answer: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    // What cannot be read was refused already.
+    let _ = response.parse(answer);
+    response.headers.iter().any(|header| header.name.eq_ignore_ascii_case("x-dendron") && header.value == b"replay")
+}
+
+fn request(token: &str, since: &str, timeout: Duration) -> String {
+    format!(
+        "GET /_matrix/client/v3/sync?timeout={}&since={since} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n",
+        timeout.as_millis(),
+    )
 }
 
 /// The body of an answer that is there as a whole.

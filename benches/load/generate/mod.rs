@@ -4,6 +4,7 @@
 //! - [`h2load`]: the same over HTTP/2.
 //! - [`paced`]: requests at a fixed rate, and how late each was answered.
 //! - [`polls`]: connections that hold a long-poll each.
+//! - [`waiting`]: connections that wait for something else, or for nothing.
 //! - [`storm`]: the same request from many at once, again and again.
 //! - [`devices`]: devices that sync and have nothing to hear.
 //! - [`rows`]: a replication stream.
@@ -20,4 +21,5 @@ pub(crate) mod polls;
 pub(crate) mod rows;
 pub(crate) mod storm;
 pub(crate) mod transfers;
+pub(crate) mod waiting;
 pub(crate) mod wrk;

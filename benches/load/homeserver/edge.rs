@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::call::Client;
 use super::stack::Homeserver;
 use crate::accounting::{Usage, usage};
-use crate::contenders::free_port;
+use crate::contenders::{Stage, free_port};
 use crate::fault::{Doing, Outcome, wrong};
 use crate::process::Running;
 
@@ -18,6 +18,8 @@ const START: Duration = Duration::from_secs(60);
 /// A running dendron. It ends when this is dropped.
 pub(crate) struct Edge {
     pub(crate) port: u16,
+    /// The port with TLS.
+    pub(crate) tls: u16,
     admin: Client,
     running: Running,
 }
@@ -25,27 +27,30 @@ pub(crate) struct Edge {
 impl Edge {
     /// Starts one with these settings in dendron.yaml besides, and waits until its `/status` is as it should be.
     pub(crate) fn start(
-        dendron: &std::path::Path,
+        stage: &Stage<'_>,
         homeserver: &Homeserver,
         settings: &str,
         is_ready: impl Fn(&Value) -> bool,
     ) -> Outcome<Self> {
-        let (port, admin) = (free_port()?, free_port()?);
+        let (port, tls, admin) = (free_port()?, free_port()?, free_port()?);
         let folder = homeserver.folder();
         let path = folder.join("edge.yaml");
         let [own, more] = homeserver.configuration();
         let text = format!(
-            "listeners: [{{address: \"127.0.0.1:{port}\"}}]\nadmin: {{address: \"127.0.0.1:{admin}\"}}\n\
+            "listeners:\n  - address: 127.0.0.1:{port}\n  - address: 127.0.0.1:{tls}\n    \
+             tls: {{certificate: {}, key: {}}}\nadmin: {{address: \"127.0.0.1:{admin}\"}}\n\
              synapse: {{config: [{}, {}]}}\nlog: {{access: {}}}\n{settings}",
+            stage.certificate.certificate.display(),
+            stage.certificate.key.display(),
             own.display(),
             more.display(),
             folder.join("access.log").display(),
         );
         std::fs::write(&path, text).doing("writing dendron.yaml")?;
-        let command = &mut Command::new(dendron);
+        let command = &mut Command::new(stage.dendron);
         let running =
             Running::start("dendron", command.arg("run").arg("--config").arg(&path), &folder.join("edge.out"))?;
-        let mut edge = Edge { port, admin: Client::new(admin), running };
+        let mut edge = Edge { port, tls, admin: Client::new(admin), running };
         let admin = edge.admin.clone();
         let status = || admin.ask("GET", "/status", "", None);
         edge.running.wait_until("become ready", START, || {

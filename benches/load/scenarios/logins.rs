@@ -45,12 +45,12 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
         // As many threads as Synapse has for it: one for each core.
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let settings = format!("login: {{threads: {threads}}}\n");
-        let edge = Edge::start(suite.stage.dendron, &homeserver, &settings, answers_logins)?;
+        let edge = Edge::start(&suite.stage, &homeserver, &settings, answers_logins)?;
         parts.push(logins(suite, &Pair { homeserver: &homeserver, edge: &edge }, cost)?);
     }
     homeserver.run_synapse(&json!({ "bcrypt_rounds": 12 }))?;
     let other = users::register(&homeserver.client(), "other")?;
-    let edge = Edge::start(suite.stage.dendron, &homeserver, "", answers_logins)?;
+    let edge = Edge::start(&suite.stage, &homeserver, "", answers_logins)?;
     let pair = Pair { homeserver: &homeserver, edge: &edge };
     parts.push(others(suite, &pair, &other)?);
     parts.push(near_static(suite, &pair)?);

@@ -9,6 +9,7 @@
 //! - [`logins`]: (h): a storm of logins, before a real Synapse.
 //! - [`syncs`]: (i): idle devices, before a real Synapse.
 //! - [`rows`]: (j): a replication stream, through a real Redis.
+//! - [`waiting`]: (m): parked syncs and idle connections, before a real Synapse.
 //! - [`growth`]: (l): more and more connections and long-polls.
 //! - [`faults`]: (k): a slow process and a dead one.
 
@@ -23,6 +24,7 @@ pub(crate) mod rounds;
 mod rows;
 mod syncs;
 mod transfers;
+mod waiting;
 
 use std::path::Path;
 
@@ -46,6 +48,7 @@ pub(crate) enum Scenario {
     Logins,
     Syncs,
     Rows,
+    Waiting,
 }
 
 /// What a scenario is run with.
@@ -59,7 +62,7 @@ pub(crate) struct Suite<'suite> {
 
 impl Scenario {
     /// Every scenario, in the order in which they are run.
-    pub(crate) const ALL: [Scenario; 12] = [
+    pub(crate) const ALL: [Scenario; 13] = [
         Scenario::Forward,
         Scenario::Answered,
         Scenario::Polls,
@@ -72,11 +75,13 @@ impl Scenario {
         Scenario::Logins,
         Scenario::Syncs,
         Scenario::Rows,
+        Scenario::Waiting,
     ];
 
-    /// Whether a quick run has it: it holds dendron against other proxies, at one size.
+    /// Whether a quick run has it: it holds dendron against other proxies, at one size, and needs no Synapse.
     pub(crate) const fn is_quick(self) -> bool {
-        !matches!(self, Scenario::Growth | Scenario::Logins | Scenario::Syncs | Scenario::Rows)
+        use Scenario::{Growth, Logins, Rows, Syncs, Waiting};
+        !matches!(self, Growth | Logins | Syncs | Rows | Waiting)
     }
 
     pub(crate) const fn letter(self) -> &'static str {
@@ -93,6 +98,7 @@ impl Scenario {
             Scenario::Rows => "j",
             Scenario::Faults => "k",
             Scenario::Growth => "l",
+            Scenario::Waiting => "m",
         }
     }
 
@@ -110,6 +116,7 @@ impl Scenario {
             Scenario::Rows => "a replication stream, followed",
             Scenario::Faults => "a slow process and a dead one",
             Scenario::Growth => "how cost grows",
+            Scenario::Waiting => "connections that wait, parked and idle",
         }
     }
 
@@ -136,6 +143,7 @@ impl Scenario {
             Scenario::Rows => rows::run(suite),
             Scenario::Faults => faults::run(suite),
             Scenario::Growth => growth::run(suite),
+            Scenario::Waiting => waiting::run(suite),
         }
     }
 }

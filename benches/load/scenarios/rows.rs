@@ -24,7 +24,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut measured = Measured::new(format!("{ROWS_PER_SECOND} rows a second, followed"));
     homeserver.run_synapse(&serde_json::json!({}))?;
     let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";
-    let edge = Edge::start(suite.stage.dendron, &homeserver, "", is_live)?;
+    let edge = Edge::start(&suite.stage, &homeserver, "", is_live)?;
     let (channel, socket) = homeserver.redis();
     let mut writer = Writer::connect(channel, socket)?;
     writer.tell_positions()?;

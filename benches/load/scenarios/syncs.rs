@@ -89,7 +89,7 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
         let mut measured = Measured::new(title);
         let settings = format!("sync: {{renew_after: {} s}}\n", (*bound / HASTE).as_secs()).replace(" s}", "s}");
         let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";
-        let edge = Edge::start(suite.stage.dendron, homeserver, &settings, is_live)?;
+        let edge = Edge::start(&suite.stage, homeserver, &settings, is_live)?;
         let polling = Devices::start(edge.port, devices, timeout, PATIENCE)?;
         // A whole turn: so long an answer is given again, and then one poll is Synapse's.
         let turn = *bound / HASTE + timeout;

@@ -88,16 +88,18 @@ impl Devices {
 pub(crate) fn settled(port: u16, devices: &[Device], timeout: Duration) -> Outcome<Vec<Vec<u8>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("starting a runtime")?;
     let now = now(port, devices)?;
-    let beginning = Semaphore::new(BEGINNING);
-    let all = async {
-        let mut polls = Vec::new();
-        for device in devices {
-            let (mut stream, since) = begin(port, &device.token, &now, &beginning).await?;
-            polls.push(settle(&mut stream, &device.token, since, timeout).await?);
-        }
-        io::Result::Ok(polls)
-    };
-    runtime.block_on(all).doing("syncing until nothing is left to tell")
+    let beginning = Arc::new(Semaphore::new(BEGINNING));
+    let mut settling = JoinSet::new();
+    for device in devices {
+        let (token, now, beginning) = (device.token.clone(), now.clone(), Arc::clone(&beginning));
+        let settle = async move {
+            let (mut stream, since) = begin(port, &token, &now, &beginning).await?;
+            settle(&mut stream, &token, since, timeout).await
+        };
+        settling.spawn_on(settle, runtime.handle());
+    }
+    let polls: io::Result<Vec<_>> = runtime.block_on(settling.join_all()).into_iter().collect();
+    polls.doing("syncing until nothing is left to tell")
 }
 
 /// Syncs until dendron itself gives the answer, which it says to whom it trusts.

@@ -20,16 +20,16 @@ use crate::homeserver::stack::Homeserver;
 use crate::homeserver::users::{self, Device};
 use crate::mix;
 
-/// Whose syncs are parked; each waits on many connections.
-const USERS: usize = 20;
+/// On how many connections each user waits: dendron parks no more than 64 syncs of one device.
+const EACH: usize = 50;
 /// How long they would wait.
 const TIMEOUT: Duration = Duration::from_secs(110);
 /// How long they may take to be all at the upstream.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What follows the last one until memory is looked at.
 const SETTLE: Duration = Duration::from_millis(500);
-/// Connections that come and go before: what a process makes once is nobody's.
-const FIRST: usize = 50;
+/// Connections that stand before the first look: what a process makes once is nobody's.
+const FIRST: usize = 500;
 
 /// The contenders' memory for what waits.
 struct Parts {
@@ -39,11 +39,12 @@ struct Parts {
 }
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
-    let count = suite.by_size(2, 100, 200) * USERS;
+    let users = suite.by_size(2, 40, 100);
+    let count = users * EACH;
     let rounds = suite.by_size(1, 1, 3).min(suite.rounds);
     let mut homeserver = Homeserver::databases()?;
     homeserver.run_synapse(&json!({ "presence": { "enabled": false } }))?;
-    let people = users::households(&homeserver.client(), "m", USERS, 1, 1)?;
+    let people = users::households(&homeserver.client(), "m", users, 1, 1)?;
     let mut parts = Parts {
         plain: Measured::new(format!("{count} syncs, parked by dendron and held by the others")),
         encrypted: Measured::new(format!("{count} syncs over TLS, parked by dendron and held by the others")),
@@ -85,13 +86,13 @@ fn parked(
     let edge = Edge::start(&suite.stage, homeserver, &settings, |status| status["syncs"]["gate"] == "live")?;
     let polls = devices::settled(edge.port, people, TIMEOUT)?;
     let wire = wire(suite, (edge.port, edge.tls), encrypted)?;
-    drop(Waiting::answered(&wire, &preflight(), FIRST)?);
+    let first = Waiting::answered(&wire, &preflight(), FIRST)?;
     let before = edge.usage()?.resident_bytes;
     let waiting = Waiting::ask(&wire, polls.iter().map(Vec::as_slice).cycle().take(count))?;
     edge.wait_for("dendron_sync_parked", |parked| parked == count as f64)?;
     std::thread::sleep(SETTLE);
     let during = edge.usage()?.resident_bytes;
-    drop(waiting);
+    drop((first, waiting));
     Ok(during.saturating_sub(before))
 }
 
@@ -101,7 +102,7 @@ fn held(suite: &Suite<'_>, name: Name, count: usize, encrypted: bool) -> Outcome
     upstream.wait_for_held(0, PATIENCE)?;
     let contender = Contender::start(name, &suite.stage)?;
     let wire = wire(suite, (contender.plain, contender.tls), encrypted)?;
-    drop(Waiting::answered(&wire, &preflight(), FIRST)?);
+    let first = Waiting::answered(&wire, &preflight(), FIRST)?;
     let before = contender.usage()?.resident_bytes;
     let polls: Vec<Vec<u8>> = (0..count).map(|number| plain::bytes(&mix::long_poll(number))).collect();
     let waiting = Waiting::ask(&wire, polls.iter().map(Vec::as_slice))?;
@@ -109,7 +110,7 @@ fn held(suite: &Suite<'_>, name: Name, count: usize, encrypted: bool) -> Outcome
     std::thread::sleep(SETTLE);
     let during = contender.usage()?.resident_bytes;
     upstream.order("release")?;
-    drop(waiting);
+    drop((first, waiting));
     if held < count as u64 {
         return Err(wrong(format!("{} has passed on {held} of {count} long-polls", name.text())));
     }
@@ -120,12 +121,12 @@ fn held(suite: &Suite<'_>, name: Name, count: usize, encrypted: bool) -> Outcome
 fn idle(suite: &Suite<'_>, name: Name, count: usize) -> Outcome<u64> {
     let contender = Contender::start(name, &suite.stage)?;
     let wire = Wire::Plain(contender.plain);
-    drop(Waiting::answered(&wire, &preflight(), FIRST)?);
+    let first = Waiting::answered(&wire, &preflight(), FIRST)?;
     let before = contender.usage()?.resident_bytes;
     let waiting = Waiting::answered(&wire, &preflight(), count)?;
     std::thread::sleep(SETTLE);
     let during = contender.usage()?.resident_bytes;
-    drop(waiting);
+    drop((first, waiting));
     Ok(during.saturating_sub(before))
 }
 

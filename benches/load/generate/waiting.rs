@@ -34,6 +34,14 @@ impl Wire {
         Ok(Wire::Encrypted(port, Arc::new(handshakes::client(trusted)?)))
     }
 
+    /// A connection of its own for a request, which is sent.
+    fn ask(&self, request: &[u8]) -> io::Result<Box<dyn Stream>> {
+        let mut stream = self.connect()?;
+        stream.write_all(request)?;
+        stream.flush()?;
+        Ok(stream)
+    }
+
     fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let (Wire::Plain(port) | Wire::Encrypted(port, _)) = self;
         let socket = TcpStream::connect(("127.0.0.1", *port))?;
@@ -47,20 +55,13 @@ impl Wire {
 impl Waiting {
     /// Opens a connection for each request, and sends it.
     pub(crate) fn ask<'request>(wire: &Wire, requests: impl Iterator<Item = &'request [u8]>) -> Outcome<Self> {
-        Waiting::open(requests, |request| {
-            let mut stream = wire.connect()?;
-            stream.write_all(request)?;
-            stream.flush()?;
-            Ok(stream)
-        })
+        Waiting::open(requests, |request| wire.ask(request))
     }
 
     /// Opens so many connections, of which each has had its answer to a request whose answer has no body.
     pub(crate) fn answered(wire: &Wire, request: &[u8], count: usize) -> Outcome<Self> {
         Waiting::open(0..count, |_| {
-            let mut stream = wire.connect()?;
-            stream.write_all(request)?;
-            stream.flush()?;
+            let mut stream = wire.ask(request)?;
             let mut answer = Vec::new();
             let mut room = [0; 1_024];
             while !answer.ends_with(END) {

@@ -1,12 +1,10 @@
 //! (l): how cost grows: time on a processor for a request with more and more connections, and memory with more and more
 //! long-polls that are held.
 
-use std::time::Duration;
-
 use super::Suite;
 use super::rounds::{self, burst, progress};
 use crate::contenders::{Contender, Name};
-use crate::fault::{Outcome, wrong};
+use crate::fault::Outcome;
 use crate::figures::{Figure, Measured};
 use crate::generate::polls::Polls;
 use crate::generate::wrk::{self, Wrk};
@@ -16,10 +14,6 @@ use crate::mix;
 const CONNECTIONS: [usize; 5] = [64, 256, 1_000, 4_000, 10_000];
 /// How many long-polls are held.
 const POLLS: [usize; 6] = [0, 500, 2_000, 5_000, 10_000, 20_000];
-/// How long new ones may take to be all at the upstream.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// What follows the last one until memory is looked at.
-const SETTLE: Duration = Duration::from_millis(500);
 /// Descriptors that a proxy needs besides two for each connection.
 const OTHER_DESCRIPTORS: usize = 1_000;
 
@@ -67,17 +61,14 @@ fn polls(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     }
     for name in Name::PROXIES {
         progress(&format!("  long-polls: {}", name.text()));
-        suite.stage.upstream.wait_for_held(0, PATIENCE)?;
+        suite.stage.upstream.wait_for_held(0)?;
         let contender = Contender::start(name, &suite.stage)?;
         let mut held = Vec::new();
         let mut count = 0;
         for (size, measured) in sizes.iter().zip(&mut parts) {
             held.push(Polls::hold(contender.plain, size - count)?);
             count = *size;
-            if suite.stage.upstream.wait_for_held(count as u64, PATIENCE)? < count as u64 {
-                return Err(wrong(format!("{} has not passed on {count} long-polls", name.text())));
-            }
-            std::thread::sleep(SETTLE);
+            suite.stage.upstream.wait_for_held(count)?;
             measured.add(name, Figure::Resident, contender.usage()?.resident_bytes as f64 / 1e6);
         }
         suite.stage.upstream.order("release")?;

@@ -1,19 +1,13 @@
 //! (f): long-polls by the thousand, all held by the upstream and then all answered: memory for each, and the time until
 //! the last one has its answer. Each contender is started anew, because memory that was used once is seldom given back.
 
-use std::time::Duration;
-
 use super::Suite;
 use super::rounds::progress;
 use crate::contenders::{Contender, Name};
-use crate::fault::{Outcome, wrong};
+use crate::fault::Outcome;
 use crate::figures::{Figure, Measured};
 use crate::generate::polls::Polls;
 
-/// How long they may take to be all at the upstream.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// What follows the last one until memory is looked at.
-const SETTLE: Duration = Duration::from_millis(500);
 /// Descriptors that a proxy needs besides two for each long-poll.
 const OTHER_DESCRIPTORS: usize = 1_000;
 
@@ -38,19 +32,15 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 
 fn one(suite: &Suite<'_>, name: Name, count: usize, measured: &mut Measured) -> Outcome<()> {
     let upstream = suite.stage.upstream;
-    upstream.wait_for_held(0, PATIENCE)?;
+    upstream.wait_for_held(0)?;
     let contender = Contender::start(name, &suite.stage)?;
     let before = contender.usage()?;
     let polls = Polls::hold(contender.plain, count)?;
-    let held = upstream.wait_for_held(count as u64, PATIENCE)?;
-    std::thread::sleep(SETTLE);
+    upstream.wait_for_held(count)?;
     let during = contender.usage()?;
     upstream.order("release")?;
     let (drained, errors) = polls.drain()?;
     let after = contender.usage()?;
-    if held < count as u64 {
-        return Err(wrong(format!("{} has passed on {held} of {count} long-polls", name.text())));
-    }
     let bytes = during.resident_bytes.saturating_sub(before.resident_bytes) as f64;
     measured.add(name, Figure::MemoryPerConnection, bytes / 1e3 / count as f64);
     measured.add(name, Figure::Resident, after.resident_bytes as f64 / 1e6);

@@ -10,6 +10,11 @@ use crate::fault::{Doing, Outcome, wrong};
 use crate::process::Running;
 use crate::routing;
 
+/// How long long-polls may take to be all held.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What follows then until all is at rest.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// The stand-in, running. It ends when this is dropped.
 pub(crate) struct Upstream {
     /// Every process's name and port.
@@ -61,13 +66,17 @@ impl Upstream {
         self.count("served")
     }
 
-    /// Waits until so many long-polls are held; returns how many are at the end.
-    pub(crate) fn wait_for_held(&self, wanted: u64, patience: Duration) -> Outcome<u64> {
+    /// Waits until it holds so many long-polls and no other, and a moment longer, so that who passed them on is at rest.
+    pub(crate) fn wait_for_held(&self, wanted: usize) -> Outcome<()> {
         let begun = Instant::now();
         loop {
             let held = self.count("held")?;
-            if held >= wanted || begun.elapsed() > patience {
-                return Ok(held);
+            if held == wanted as u64 {
+                std::thread::sleep(SETTLE);
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(wrong(format!("the upstream holds {held} long-polls in place of {wanted}")));
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -12,8 +12,8 @@ use dendron::route::rules::AUTHENTICATION;
 use dendron::server;
 use dendron::supervise;
 
-/// With the system's own a forwarded request takes a tenth more of the processor, a waiting connection more memory, and what a
-/// crowd has taken stays; this one gives it back after ten seconds, by a thread of its own.
+/// With the system's own a forwarded request takes a tenth more of the processor, a waiting connection more memory, and
+/// what a crowd has taken stays; this one gives it back after ten seconds, by a thread of its own.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -31,6 +31,8 @@ pub(crate) enum Name {
     Direct,
     /// A real Synapse, with no dendron before it.
     Synapse,
+    /// No server at all: passwords checked in a bare loop.
+    Loop,
 }
 
 impl Name {
@@ -44,6 +46,7 @@ impl Name {
             Name::Nginx => "nginx",
             Name::Direct => "no proxy",
             Name::Synapse => "Synapse",
+            Name::Loop => "bare loop",
         }
     }
 }
@@ -91,7 +94,7 @@ impl Contender {
         let mut running = match name {
             Name::Dendron => dendron::start(stage, ports)?,
             Name::HAProxy => haproxy::start(stage, ports)?,
-            Name::Nginx | Name::Direct | Name::Synapse => nginx::start(stage, ports)?,
+            Name::Nginx | Name::Direct | Name::Synapse | Name::Loop => nginx::start(stage, ports)?,
         };
         running.wait_until("listened", START, || TcpStream::connect(("127.0.0.1", ports.tls)).is_ok())?;
         Ok(Contender { name, plain: ports.plain, tls: ports.tls, running })

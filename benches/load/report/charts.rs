@@ -180,6 +180,6 @@ pub(super) fn colour(name: Name) -> RGBColor {
         Name::Dendron => RGBColor(0x0b, 0x84, 0x6b),
         Name::HAProxy => RGBColor(0x5b, 0x7d, 0xb1),
         Name::Nginx => RGBColor(0x9f, 0xb4, 0xd0),
-        Name::Direct | Name::Synapse => RGBColor(0xc8, 0xc8, 0xc8),
+        Name::Direct | Name::Synapse | Name::Loop => RGBColor(0xc8, 0xc8, 0xc8),
     }
 }

@@ -9,7 +9,7 @@ use crate::figures::{Figure, Measured, Ratio};
 /// A table in Markdown, which a terminal shows as well.
 pub(crate) fn table(measured: &Measured) -> String {
     let mut names: Vec<Name> = Name::PROXIES.to_vec();
-    names.extend([Name::Synapse, Name::Direct]);
+    names.extend([Name::Synapse, Name::Loop, Name::Direct]);
     names.retain(|name| measured.series.iter().any(|series| series.name == *name));
     let others: Vec<Name> = names.iter().copied().filter(|name| is_other(*name)).collect();
     let mut lines = vec![heading(&names, &others)];

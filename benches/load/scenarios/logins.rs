@@ -13,7 +13,7 @@ use crate::fault::{Outcome, wrong};
 use crate::figures::{Figure, Measured};
 use crate::generate::paced::{Latencies, Pace};
 use crate::generate::plain;
-use crate::generate::storm::storm;
+use crate::generate::storm::{Storm, bare_loop, storm};
 use crate::generate::wrk::{self, Wrk};
 use crate::homeserver::edge::Edge;
 use crate::homeserver::stack::Homeserver;
@@ -30,6 +30,9 @@ const OTHERS_CONNECTIONS: usize = 4;
 /// Who asks for near-static answers at once.
 const CONNECTIONS: usize = 16;
 
+/// Who is held against whom.
+const PAIR: [Name; 2] = [Name::Dendron, Name::Synapse];
+
 /// A homeserver with a dendron before it.
 struct Pair<'suite> {
     homeserver: &'suite Homeserver,
@@ -41,9 +44,11 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut parts = Vec::new();
     for cost in [12, 4] {
         homeserver.run_synapse(&json!({ "bcrypt_rounds": cost }))?;
-        users::register(&homeserver.client(), &name(cost))?;
+        for client in 0..CLIENTS {
+            users::register(&homeserver.client(), &name(cost, client))?;
+        }
         // As many threads as Synapse has for it: one for each core.
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores();
         let settings = format!("login: {{threads: {threads}}}\n");
         let edge = Edge::start(&suite.stage, &homeserver, &settings, answers_logins)?;
         parts.push(logins(suite, &Pair { homeserver: &homeserver, edge: &edge }, cost)?);
@@ -58,18 +63,33 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     Ok(parts)
 }
 
-fn name(cost: u32) -> String {
-    format!("cost{cost}")
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The user whom a client logs in.
+fn name(cost: u32, client: usize) -> String {
+    format!("cost{cost}-{client}")
 }
 
 fn answers_logins(status: &Value) -> bool {
     status["logins"]["ready"] == true
 }
 
-fn login(cost: u32) -> Vec<u8> {
-    let body = users::login_body(&name(cost)).to_string();
-    let headers = vec![("Content-Type", "application/json".to_owned())];
-    plain::bytes(&Request { method: "POST", target: "/_matrix/client/v3/login".to_owned(), headers, body, pool: "" })
+/// What each client of a storm sends.
+fn requests(cost: u32) -> Vec<Vec<u8>> {
+    let login = |client| {
+        let body = users::login_body(&name(cost, client)).to_string();
+        let headers = vec![("Content-Type", "application/json".to_owned())];
+        plain::bytes(&Request {
+            method: "POST",
+            target: "/_matrix/client/v3/login".to_owned(),
+            headers,
+            body,
+            pool: "",
+        })
+    };
+    (0..CLIENTS).map(login).collect()
 }
 
 impl Pair<'_> {
@@ -84,13 +104,12 @@ impl Pair<'_> {
     }
 }
 
-/// One round after the other, each beginning with the other one.
-fn in_turn(suite: &Suite<'_>, what: &str, mut measure: impl FnMut(Name) -> Outcome<()>) -> Outcome<()> {
+/// One round after the other, each beginning with the next one.
+fn in_turn(suite: &Suite<'_>, what: &str, names: &[Name], mut measure: impl FnMut(Name) -> Outcome<()>) -> Outcome<()> {
     let rounds = suite.rounds.min(ROUNDS_MAX);
     for round in 0..rounds {
-        let mut names = [Name::Dendron, Name::Synapse];
-        names.rotate_left(round % 2);
-        for name in names {
+        for place in 0..names.len() {
+            let name = names[(round + place) % names.len()];
             progress(&format!("  {what}, round {} of {rounds}: {}", round + 1, name.text()));
             measure(name)?;
         }
@@ -101,12 +120,18 @@ fn in_turn(suite: &Suite<'_>, what: &str, mut measure: impl FnMut(Name) -> Outco
 fn logins(suite: &Suite<'_>, pair: &Pair<'_>, cost: u32) -> Outcome<Measured> {
     let mut measured = Measured::new(format!("logins at cost {cost}, {CLIENTS} clients at once"));
     let time = Duration::from_secs(suite.by_size(1, 4, 8));
-    in_turn(suite, "logins", |name| {
+    let (requests, threads) = (requests(cost), cores());
+    let rate = |storm: Storm| storm.count as f64 / storm.seconds;
+    in_turn(suite, "logins", &[Name::Dendron, Name::Synapse, Name::Loop], |name| {
+        if name == Name::Loop {
+            measured.add(name, Figure::Logins, rate(bare_loop(threads, cost, time)?));
+            return Ok(());
+        }
         let (before, synapse_before) = (pair.usage()?, pair.homeserver.usage()?);
-        let storm = storm(pair.port(name), &login(cost), CLIENTS, time)?;
+        let storm = storm(pair.port(name), &requests, time)?;
         let (after, synapse_after) = (pair.usage()?, pair.homeserver.usage()?);
         let per_login = |cpu: Duration| cpu.as_secs_f64() * 1e3 / storm.count.max(1) as f64;
-        measured.add(name, Figure::Logins, storm.count as f64 / storm.seconds);
+        measured.add(name, Figure::Logins, rate(storm));
         measured.add(name, Figure::CpuPerLogin, per_login(after.cpu - before.cpu));
         measured.add(name, Figure::SynapsePerLogin, per_login(synapse_after.cpu - synapse_before.cpu));
         measured.failed(name, storm.errors);
@@ -118,12 +143,13 @@ fn logins(suite: &Suite<'_>, pair: &Pair<'_>, cost: u32) -> Outcome<Measured> {
 fn others(suite: &Suite<'_>, pair: &Pair<'_>, device: &Device) -> Outcome<Measured> {
     let mut measured =
         Measured::new(format!("{OTHERS_PER_SECOND} other requests a second beside a storm of logins at cost 12"));
-    let time = Duration::from_secs(suite.by_size(2, 5, 10));
-    in_turn(suite, "others", |name| {
+    let time = Duration::from_secs(suite.by_size(2, 10, 20));
+    let requests = requests(12);
+    in_turn(suite, "others", &PAIR, |name| {
         let quiet = paced(pair.port(name), device, time)?;
         let begun = std::time::Instant::now();
         let stormy = std::thread::scope(|scope| {
-            let storm = scope.spawn(|| storm(pair.port(name), &login(12), CLIENTS, time + Duration::from_secs(1)));
+            let storm = scope.spawn(|| storm(pair.port(name), &requests, time + Duration::from_secs(1)));
             // It has begun when the first are hashed.
             std::thread::sleep(Duration::from_secs(1));
             let stormy = paced(pair.port(name), device, time.saturating_sub(begun.elapsed()));
@@ -159,7 +185,7 @@ fn near_static(suite: &Suite<'_>, pair: &Pair<'_>) -> Outcome<Measured> {
     let mut measured = Measured::new("three preflights to one look at versions, beside Synapse's own answers");
     let script = wrk::script(suite.folder().join("static.lua"), &mix::answerable(), false)?;
     let wrk = Wrk { script: &script, is_encrypted: false, connections: CONNECTIONS, seconds: suite.by_size(1, 3, 5) };
-    in_turn(suite, "near-static answers", |name| {
+    in_turn(suite, "near-static answers", &PAIR, |name| {
         let before = pair.usage()?;
         let burst = wrk.run(pair.port(name))?;
         let cpu = (pair.usage()?.cpu - before.cpu).as_secs_f64();

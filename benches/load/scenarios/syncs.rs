@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Suite;
 use super::rounds::progress;
+use crate::accounting::Usage;
 use crate::contenders::Name;
 use crate::fault::Outcome;
 use crate::figures::{Figure, Measured};
@@ -28,12 +29,13 @@ const RENEW_AFTER: [Duration; 2] = [Duration::from_secs(120), Duration::from_sec
 /// For how many devices dendron's share of a core is told.
 const MANY: f64 = 10_000.0;
 const SETTLE: Duration = Duration::from_secs(3);
-const USERS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What is measured together: devices of users who are alike.
 struct Crowd {
+    /// How many rooms each is in; the fewer users, the sooner all have joined.
     rooms: usize,
+    users: usize,
     has_presence: bool,
     /// Which bounds are tried.
     bounds: &'static [Duration],
@@ -41,22 +43,31 @@ struct Crowd {
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let crowds = [
-        Crowd { rooms: 5, has_presence: false, bounds: &RENEW_AFTER },
-        Crowd { rooms: 5, has_presence: true, bounds: &RENEW_AFTER[..1] },
-        Crowd { rooms: 50, has_presence: false, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 5, users: 20, has_presence: false, bounds: &RENEW_AFTER },
+        Crowd { rooms: 5, users: 20, has_presence: true, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 50, users: 10, has_presence: false, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 300, users: 2, has_presence: false, bounds: &RENEW_AFTER[..1] },
     ];
-    let crowds = &crowds[..suite.by_size(1, 1, 3)];
+    let crowds = &crowds[..suite.by_size(1, 1, 4)];
+    let devices = suite.by_size(40, 400, 400);
     let mut homeserver = Homeserver::databases()?;
     let mut parts = Vec::new();
     for (number, crowd) in crowds.iter().enumerate() {
-        homeserver.run_synapse(&json!({ "presence": { "enabled": crowd.has_presence } }))?;
-        progress(&format!("  {USERS} users with {} rooms", crowd.rooms));
-        let each = suite.by_size(2, 10, 20);
-        let devices = users::households(&homeserver.client(), &format!("i{number}-"), USERS, each, crowd.rooms)?;
+        homeserver.run_synapse(&json!({ "bcrypt_rounds": 4, "presence": { "enabled": crowd.has_presence } }))?;
+        let Crowd { users, rooms, .. } = *crowd;
+        progress(&format!("  {users} users with {rooms} rooms"));
+        let devices = users::households(&homeserver.client(), &format!("i{number}-"), users, devices / users, rooms)?;
         parts.extend(measure(suite, &homeserver, crowd, &devices)?);
     }
     progress("");
     Ok(parts)
+}
+
+/// The shares of a core that are taken with no device there.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    synapse: f64,
+    edge: f64,
 }
 
 /// What was seen while devices polled.
@@ -72,7 +83,8 @@ struct Seen {
 /// Synapse alone, and then behind a dendron for each bound.
 fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &[Device]) -> Outcome<Vec<Measured>> {
     let timeout = TIMEOUT / HASTE;
-    let idle = idle(homeserver, timeout * suite.by_size(1, 2, 3))?;
+    let while_idle = timeout * suite.by_size(1, 4, 6);
+    let mut idle = Idle { synapse: idle(|| homeserver.usage(), while_idle)?, edge: 0.0 };
     let polling = Devices::start(homeserver.port(), devices, timeout, PATIENCE)?;
     let alone = watch(homeserver, None, &polling, idle, timeout * suite.by_size(2, 4, 6))?;
     drop(polling);
@@ -90,6 +102,7 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
         let settings = format!("sync: {{renew_after: {} s}}\n", (*bound / HASTE).as_secs()).replace(" s}", "s}");
         let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";
         let edge = Edge::start(&suite.stage, homeserver, &settings, is_live)?;
+        idle.edge = self::idle(|| edge.usage(), timeout)?;
         let polling = Devices::start(edge.port, devices, timeout, PATIENCE)?;
         // A whole turn: so long an answer is given again, and then one poll is Synapse's.
         let turn = *bound / HASTE + timeout;
@@ -101,29 +114,30 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
         measured.failed(Name::Dendron, behind.errors);
         measured.notes.push(format!(
             "In the column of dendron Synapse stands behind dendron, in that of Synapse alone. Everything ran {HASTE} times \
-             as fast as in life (polls of {} s, R of {} s); the numbers are for polls of {} s. What Synapse takes with \
-             nobody there, {:.1} % of a core, is taken off; what dendron takes then is not.",
+             as fast as in life (polls of {} s, R of {} s); the numbers are for polls of {} s. With nobody there \
+             Synapse takes {:.1} % of a core, which is taken off, and dendron {:.1} %, which is counted once.",
             timeout.as_secs(),
             (*bound / HASTE).as_secs(),
             TIMEOUT.as_secs(),
-            idle * 100.0,
+            idle.synapse * 100.0,
+            idle.edge * 100.0,
         ));
         parts.push(measured);
     }
     Ok(parts)
 }
 
-/// The share of a core that Synapse takes with nobody there.
-fn idle(homeserver: &Homeserver, time: Duration) -> Outcome<f64> {
-    // What its users' logins have left to be done is soon done.
+/// The share of a core that somebody takes with no device there.
+fn idle(usage: impl Fn() -> Outcome<Usage>, time: Duration) -> Outcome<f64> {
+    // What its start, or its users' logins, have left to be done is soon done.
     std::thread::sleep(SETTLE);
-    let (begun, before) = (Instant::now(), homeserver.usage()?.cpu);
+    let (begun, before) = (Instant::now(), usage()?.cpu);
     std::thread::sleep(time);
-    Ok((homeserver.usage()?.cpu - before).as_secs_f64() / begun.elapsed().as_secs_f64())
+    Ok((usage()?.cpu - before).as_secs_f64() / begun.elapsed().as_secs_f64())
 }
 
 /// Waits until all poll steadily, and then looks for some time.
-fn watch(homeserver: &Homeserver, edge: Option<&Edge>, polling: &Devices, idle: f64, time: Duration) -> Outcome<Seen> {
+fn watch(homeserver: &Homeserver, edge: Option<&Edge>, polling: &Devices, idle: Idle, time: Duration) -> Outcome<Seen> {
     std::thread::sleep(TIMEOUT / HASTE * 5 / 2);
     let cpu = || -> Outcome<(Duration, Duration)> {
         let edge = edge.map(Edge::usage).transpose()?.unwrap_or_default();
@@ -133,11 +147,12 @@ fn watch(homeserver: &Homeserver, edge: Option<&Edge>, polling: &Devices, idle: 
     std::thread::sleep(time);
     let (took, after, (polls, errors)) = (begun.elapsed().as_secs_f64(), cpu()?, polling.polls());
     let polls = (polls - polls_before).max(1) as f64;
-    let (synapse, edge) = ((after.0 - before.0).as_secs_f64() - idle * took, (after.1 - before.1).as_secs_f64());
+    let beyond = |before: Duration, after: Duration, idle: f64| (after - before).as_secs_f64() - idle * took;
+    let (synapse, edge) = (beyond(before.0, after.0, idle.synapse), beyond(before.1, after.1, idle.edge));
     let polls_per_minute = 60.0 / TIMEOUT.as_secs_f64();
     Ok(Seen {
         per_device: synapse * 1e3 / polls * polls_per_minute,
-        share_of_many: edge / polls * MANY / TIMEOUT.as_secs_f64() * 100.0,
+        share_of_many: (idle.edge + edge / polls * MANY / TIMEOUT.as_secs_f64()) * 100.0,
         errors,
     })
 }

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use pingora_core::protocols::Stream;
 use pingora_core::upstreams::peer::HttpPeer;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ejection::{Ejection, Fault};
+use super::kept::Kept;
 use super::queue::{LeaseError, Place, Queue};
 use super::{Address, BackendSettings, ConnectionTimes, Limits};
 use crate::endpoint::Class;
@@ -33,6 +35,7 @@ pub struct Backend {
     in_trouble: AtomicBool,
     ejections: AtomicU64,
     queue: Arc<Queue>,
+    kept: Kept,
     requests: AtomicU64,
     /// The `Server` header of the process's last health answer, which tells Synapse's version.
     server: ArcSwapOption<Box<str>>,
@@ -54,6 +57,7 @@ impl Backend {
             in_trouble: AtomicBool::new(false),
             ejections: AtomicU64::new(0),
             queue: Arc::new(Queue::new(limits)),
+            kept: Kept::default(),
             requests: AtomicU64::new(0),
             server: ArcSwapOption::empty(),
         };
@@ -199,6 +203,31 @@ impl Backend {
                 self.peer(patience)
             }
         }
+    }
+
+    /// A connection that was kept for the next request, if there is one.
+    pub fn take_kept(&self, now: Instant) -> Option<Stream> {
+        self.kept.take(self.times.idle, now)
+    }
+
+    /// Keeps no more connections than so many from now on.
+    pub fn limit_kept(&self, most: usize) {
+        self.kept.limit(most);
+    }
+
+    /// Keeps a connection on which nothing is under way.
+    pub fn keep(&self, stream: Stream, now: Instant) {
+        self.kept.keep(stream, now);
+    }
+
+    /// Closes the connections that were kept for too long, or that the process has closed.
+    pub fn sweep_kept(&self, now: Instant) {
+        self.kept.sweep(self.times.idle, now);
+    }
+
+    /// How many connections are kept.
+    pub fn kept(&self) -> usize {
+        self.kept.count()
     }
 
     /// Resolves the host name again. An address that cannot be resolved keeps its last good answer.

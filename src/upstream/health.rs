@@ -5,7 +5,7 @@
 //! it sees what a new request would meet.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora_core::connectors::http::Connector;
 use pingora_http::RequestHeader;
@@ -64,7 +64,7 @@ impl Verdict {
     }
 }
 
-/// Checks one process for ever. Dropping the future ends it.
+/// Checks one process for ever, and closes what connections to it are not needed any more. Dropping the future ends it.
 pub async fn watch(backend: Arc<Backend>) {
     let connector = Connector::<()>::new(None);
     let mut verdict = Verdict::default();
@@ -72,6 +72,7 @@ pub async fn watch(backend: Arc<Backend>) {
         if round > 0 {
             tokio::time::sleep(if backend.is_healthy() { INTERVAL } else { INTERVAL_WHILE_DOWN }).await;
         }
+        backend.sweep_kept(Instant::now());
         if round % RESOLVE_EVERY == 0
             && let Err(error) = backend.resolve().await
         {

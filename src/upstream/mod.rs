@@ -3,6 +3,7 @@
 //! - [`address`]: how a process is reached.
 //! - [`backend`]: one process: its address, its health, what is in flight at it.
 //! - [`backlog`]: a process at a unix socket that has many connections to accept.
+//! - [`kept`]: connections to a process that are kept for the next request.
 //! - [`connections`]: how many connections requests may have, over all processes together.
 //! - [`pool`]: the processes of a class, and the choice among them.
 //! - [`ejection`]: what requests meet at a process, which can take it out of service.
@@ -18,6 +19,7 @@ pub mod backlog;
 pub mod connections;
 pub mod ejection;
 pub mod health;
+pub mod kept;
 pub mod pool;
 pub mod queue;
 pub mod turns;

@@ -126,6 +126,13 @@ impl Pools {
         Pools { connections: Arc::new(Connections::new(limits)), ..self }
     }
 
+    /// The same pools, which keep so many connections in all for questions that need no session.
+    pub fn keeping(self, most: usize) -> Self {
+        let each = most / self.backends.len().max(1);
+        self.backends.iter().for_each(|backend| backend.limit_kept(each));
+        self
+    }
+
     /// The connections of all requests.
     pub fn connections(&self) -> &Connections {
         &self.connections

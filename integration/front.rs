@@ -4,12 +4,14 @@
 //!
 //! - `answers`: what is answered without the proxy.
 //! - `edge`: a dendron before a real Synapse.
+//! - `questions`: what goes to its process without a session.
 //! - `parked`: what a parked sync costs.
 //! - `soak`: all that clients do, for a while, and what is left of it.
 
 mod answers;
 mod edge;
 mod parked;
+mod questions;
 mod soak;
 
 use std::io::{ErrorKind, Read, Write};
@@ -40,6 +42,7 @@ pub const TESTS: &[Test] = &[
     ("front::http2_may_come_without_tls", |_| http2_may_come_without_tls()),
     ("front::answers_are_the_filters_own", |_| answers::they_are_the_filters_own()),
     ("front::a_pipeline_is_answered_together", |_| answers::a_pipeline_is_answered_together()),
+    ("front::plain_questions_need_no_session", |_| questions::they_need_no_session()),
     ("front::parked_syncs_cost_little", |stacks| stacks.on_monolith(parked::they_cost_little)),
     ("front::soak_ends_where_it_began", |stacks| stacks.on_monolith(soak::it_ends_where_it_began)),
     ("front::idle_connections_cost_little", |_| idle_connections_cost_little()),

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 
 use crate::answer::Offer;
 use crate::endpoint::{Class, Endpoints, Subject, segment};
@@ -60,7 +59,7 @@ pub fn request(question: &Question, endpoints: &Endpoints, routes: &Routes, pool
     };
     let endpoint = endpoints.classify(&question.method, path, query);
     let route = routes.of(endpoint.class);
-    let headers = headers_of(question);
+    let authorization = authorization_of(question);
     let mut rows = vec![
         ["endpoint".to_owned(), endpoint.label.to_owned()],
         ["class".to_owned(), endpoint.class.name().to_owned()],
@@ -80,7 +79,7 @@ pub fn request(question: &Question, endpoints: &Endpoints, routes: &Routes, pool
     let Some(pool) = pools.at(route.pool) else { return aligned(&rows) };
     rows.push(["pool".to_owned(), format!("{} ({})", pool.name(), why_pool(route, pool))]);
     // Whose an opaque token is is not known here.
-    let key = key::key_of(route.key, &endpoint, path, query, &headers, |_| None);
+    let key = key::key_of(route.key, &endpoint, path, query, authorization.as_deref().map(str::as_bytes), |_| None);
     let chosen = pool.choose(key, &Tried::default(), Instant::now());
     let process = match (chosen, key.is_some() || pool.backends().len() == 1) {
         (Some(chosen), true) => format!("{} at {}", chosen.name(), chosen.address()),
@@ -93,12 +92,11 @@ pub fn request(question: &Question, endpoints: &Endpoints, routes: &Routes, pool
     aligned(&rows)
 }
 
-/// The headers by which the request would say who sends it. The token is made up; only the user in it counts.
-fn headers_of(question: &Question) -> HeaderMap {
+/// How the request would say who sends it. The token is made up; only the user in it counts.
+fn authorization_of(question: &Question) -> Option<String> {
     let user = question.user.as_ref().map(|user| format!("Bearer syt_{}_x_x", STANDARD_NO_PAD.encode(user)));
     let origin = question.origin.as_ref().map(|origin| format!("X-Matrix origin=\"{origin}\""));
-    let value = user.or(origin).and_then(|value| HeaderValue::try_from(value).ok());
-    value.map(|value| (AUTHORIZATION, value)).into_iter().collect()
+    user.or(origin)
 }
 
 fn processes(pool: &Pool) -> String {

@@ -17,7 +17,7 @@
 //! | phase of Pingora | module | what happens |
 //! | --- | --- | --- |
 //! | accept | [`listener`] | a connection, counted, its certificate chosen by name |
-//! | (before any) | [`front`] | one request's head, in time and well-formed, or a refusal |
+//! | (before any) | [`front`] | one request's head, in time and well-formed, or a refusal; what is plain is decided here already |
 //! | `early_request_filter` | [`endpoint`], [`client_address`] | method and raw path → class, label, subject; who asks |
 //! | `request_filter` | [`answer`] | what needs no Synapse is answered here; `None` goes on |
 //! | `upstream_peer` | [`route`], [`upstream`] | class → pool → key → one process |

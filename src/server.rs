@@ -19,6 +19,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use pingora_core::connectors::TransportConnector;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::ServiceWithDependents;
@@ -135,6 +136,7 @@ impl Dendron {
             answers,
             callers,
             quiet: Arc::new(quiet),
+            connector: TransportConnector::new(None),
             metrics,
         };
         Ok(Dendron { parts: Arc::new(parts), following, runtimes: Runtimes::default() })
@@ -219,7 +221,7 @@ pub fn pools_and_routes(config: &Config) -> Result<(Pools, Routes), NoMainPool> 
     let limits = Limits { in_flight: config.limits.in_flight.min(budget.connections), ..config.limits };
     let pools = Pools::new(&config.pools, config.connection_times, limits);
     // The many streams of an HTTP/2 client have a connection to Synapse each, so they need a bound as well.
-    let pools = pools.bounded(Limits { in_flight: budget.requests, ..limits });
+    let pools = pools.bounded(Limits { in_flight: budget.requests, ..limits }).keeping(budget.idle / 2);
     let names: Vec<&str> = pools.all().iter().map(|pool| &**pool.name()).collect();
     let routes = Routes::new(&names, &config.patience, &config.main_lacks)?;
     Ok((pools, routes))
@@ -294,8 +296,8 @@ fn server_conf(config: &Config, budget: Budget) -> ServerConf {
         threads,
         grace_period_seconds: Some(config.shutdown_grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
-        // Pingora takes it for each thread of each service.
-        upstream_keepalive_pool_size: (budget.idle / threads.max(1) / services.len().max(1)).max(1),
+        // Half of what there may be; the other half is for questions. Pingora takes it for each thread of each service.
+        upstream_keepalive_pool_size: (budget.idle / 2 / threads.max(1) / services.len().max(1)).max(1),
         max_retries: TRIES_MAX,
         ..ServerConf::default()
     }

@@ -12,8 +12,6 @@ use dendron::replication::State;
 use dendron::route::Key;
 use dendron::server::Dendron;
 use dendron::token::{Caller, TokenHash, Visitor};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use libtest_mimic::Failed;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
@@ -97,8 +95,8 @@ impl Inside {
 
     /// Has Synapse asked about a token.
     pub fn ask(&self, token: &str) {
-        let (headers, callers) = (authorization(token), self.dendron.callers());
-        if let Some(token) = AccessToken::of_request(&headers, None) {
+        let (authorization, callers) = (authorization(token), self.dendron.callers());
+        if let Some(token) = AccessToken::of_request(Some(authorization.as_bytes()), None) {
             callers.ask(callers.hash(&token), &token, Visitor::default(), Instant::now());
         }
     }
@@ -111,14 +109,13 @@ impl Inside {
     }
 
     fn hash(&self, token: &str) -> Option<TokenHash> {
-        let headers = authorization(token);
-        AccessToken::of_request(&headers, None).map(|token| self.dendron.callers().hash(&token))
+        let authorization = authorization(token);
+        AccessToken::of_request(Some(authorization.as_bytes()), None).map(|token| self.dendron.callers().hash(&token))
     }
 }
 
-fn authorization(token: &str) -> HeaderMap {
-    let value = format!("Bearer {token}").parse().ok();
-    value.map(|value| (AUTHORIZATION, value)).into_iter().collect()
+fn authorization(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
 impl Drop for Inside {

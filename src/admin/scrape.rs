@@ -29,6 +29,7 @@ pub(super) fn refresh(admin: &Admin) {
         }
         let counter = metrics.process_requests.with_label_values(&[&**backend.name()]);
         counter.inc_by(backend.requests().saturating_sub(counter.get()));
+        metrics.process_kept.with_label_values(&[&**backend.name()]).set(as_i64(backend.kept()));
         let ejections = metrics.ejections.with_label_values(&[&**backend.name()]);
         ejections.inc_by(backend.ejections().saturating_sub(ejections.get()));
     }

@@ -12,19 +12,20 @@ use std::time::Duration;
 
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::{Shutdown, Ssl, Stream};
+use pingora_core::protocols::{Shutdown, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Front;
-use super::decision::{Decision, Hold, Passage, Refusal, decide};
+use super::decision::{Decision, Hold, Passage, Question, Refusal, decide};
 use super::desk::{Answered, Desk, Mark};
 use super::head;
 use super::outbox::Outbox;
 use super::refusal::{refuse, until_heard};
 use super::socket::Shared;
 use super::transport::Transport;
+use crate::answer::Head;
 use crate::reply::Failure;
 
 /// How long a connection may take to be closed.
@@ -38,8 +39,8 @@ const WOKEN_TIME: Duration = Duration::from_millis(250);
 
 /// A client's connection and what serves it.
 pub(super) struct Connection<A, D> {
-    front: Arc<Front<A, D>>,
-    transport: Box<Transport>,
+    pub(super) front: Arc<Front<A, D>>,
+    pub(super) transport: Box<Transport>,
     shutdown: ShutdownWatch,
     /// Answers that have not left yet.
     outbox: Outbox,
@@ -48,11 +49,13 @@ pub(super) struct Connection<A, D> {
 }
 
 /// What came of waiting for a head.
-enum Heard<H> {
+pub(super) enum Heard<H> {
     /// A request that may pass, and what the proxy is to know of it; its turn, if it has waited.
     Request(Passage, Option<Mark>, Option<OwnedSemaphorePermit>),
     /// One that waits.
     Held(Hold<H>),
+    /// One that is asked of its process.
+    Relayed(Question),
     /// One that is answered, and the answer is in the outbox; whether it was the last one.
     Answered { is_last: bool },
     /// A client that speaks HTTP/2 without being asked.
@@ -90,6 +93,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
                         let ending = self.ending(&mut hold.held).await;
                         Box::pin(self.release(hold, ending)).await
                     }
+                    Heard::Relayed(question) => Box::pin(self.relay(question)).await,
                     heard => heard,
                 };
                 let may_go_on = matches!(heard, Heard::Answered { is_last: false }) && self.has_room();
@@ -113,7 +117,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
             Heard::Http2 => self.hand_over().await,
             Heard::Refused(begun, refusal) => self.refuse(begun, refusal).await,
             Heard::Gone => {}
-            Heard::Answered { .. } | Heard::Held(_) | Heard::Nothing => self.close().await,
+            Heard::Answered { .. } | Heard::Held(_) | Heard::Relayed(_) | Heard::Nothing => self.close().await,
         }
         None
     }
@@ -152,13 +156,16 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         if self.is_new() && head::is_http2(arrived)? {
             return Some(Heard::Http2);
         }
-        match decide(arrived, |head| self.front.desk.consider(head, self.transport.peer())) {
+        let consider =
+            |head: &Head<'_>| self.front.desk.consider(head, self.transport.peer(), self.transport.is_encrypted());
+        match decide(arrived, consider) {
             Decision::Wait => None,
             Decision::Answer(answer) => {
                 let is_last = self.answer(answer.head_bytes, answer.answered, answer.is_last);
                 Some(Heard::Answered { is_last })
             }
             Decision::Hold(hold) => Some(Heard::Held(hold)),
+            Decision::Relay(question) => Some(Heard::Relayed(question)),
             Decision::Pass(passage, mark) => Some(Heard::Request(passage, mark, None)),
             Decision::Refuse(refusal) => Some(Heard::Refused(begun, refusal)),
         }
@@ -166,7 +173,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
 
     /// Whether the connection has had no request yet, and what it speaks was not agreed on.
     fn is_new(&self) -> bool {
-        self.left == self.front.requests.get() && self.transport.get_ssl_digest().is_none()
+        self.left == self.front.requests.get() && !self.transport.is_encrypted()
     }
 
     /// Has the proxy speak HTTP/2 with the client.
@@ -176,12 +183,22 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     }
 
     /// Takes a request's head off, and puts its answer into the outbox; whether that is the connection's last.
-    fn answer(&mut self, head_bytes: usize, answered: Answered, is_last: bool) -> bool {
-        self.transport.skip(head_bytes);
-        self.left = self.left.saturating_sub(1);
-        let is_last = is_last || self.left == 0 || *self.shutdown.borrow();
+    pub(super) fn answer(&mut self, head_bytes: usize, answered: Answered, is_last: bool) -> bool {
+        let is_last = is_last || self.is_at_its_last();
+        self.take_off(head_bytes);
         self.outbox.put(&mut self.transport, answered, is_last);
         is_last
+    }
+
+    /// Whether the connection ends with the request at hand in any case.
+    pub(super) fn is_at_its_last(&self) -> bool {
+        self.left <= 1 || *self.shutdown.borrow()
+    }
+
+    /// Takes a request's head off.
+    pub(super) fn take_off(&mut self, head_bytes: usize) {
+        self.transport.skip(head_bytes);
+        self.left = self.left.saturating_sub(1);
     }
 
     /// Sends what is in the outbox; whether the client took it.
@@ -253,7 +270,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         let serving = in_turns(self.front.proxy.process_new_http(session, &self.shutdown), socket);
         let reused = match turn {
             None => serving.await,
-            Some(turn) => Box::pin(in_turn(serving, turn)).await,
+            turn => Box::pin(in_turn(serving, turn)).await,
         };
         let (stream, _settings) = reused?.consume();
         let mut transport = stream.into_any().downcast::<Transport>().ok()?;
@@ -270,9 +287,11 @@ fn in_turns<F: Future + Unpin>(mut serving: F, socket: Shared) -> impl Future<Ou
     poll_fn(move |context| socket.take_turn(context, |context| Pin::new(&mut serving).poll(context)))
 }
 
-/// Waits for a request's end. Its turn is given back then, or soon.
-async fn in_turn<T>(mut serving: impl Future<Output = T> + Unpin, turn: OwnedSemaphorePermit) -> T {
-    if let Ok(ended) = timeout(WOKEN_TIME, &mut serving).await {
+/// Waits for a request's end. Its turn, if it has one, is given back then, or soon.
+pub(super) async fn in_turn<T>(mut serving: impl Future<Output = T> + Unpin, turn: Option<OwnedSemaphorePermit>) -> T {
+    if turn.is_some()
+        && let Ok(ended) = timeout(WOKEN_TIME, &mut serving).await
+    {
         return ended;
     }
     drop(turn);

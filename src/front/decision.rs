@@ -1,18 +1,20 @@
 //! What becomes of a request, decided from the bytes of its head alone. Pure: the loop asks, and does what is said.
 //!
-//! Besides that more is needed, four things can be said: the request is answered, waits, is refused, or passes to Pingora
-//! byte for byte. What is answered or waits is the desk's to say, which is asked about plain heads alone: for everything
+//! Besides that more is needed, five things can be said: the request is answered, waits, is asked of its process, is
+//! refused, or passes to Pingora byte for byte. What is answered, waits or is asked is the desk's to say, which is asked about plain heads alone: for everything
 //! unusual in one Pingora's reading counts, and the filter is asked.
 
 use http::Version;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use pingora_http::RequestHeader;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::desk::{Answered, Mark, Verdict};
 use super::fence::Fence;
 use super::head::{self, Parsed};
 use crate::answer::malformed::content_length;
 use crate::answer::{Head, malformed};
+use crate::proxy::relay::Errand;
 use crate::reply::Failure;
 
 /// What becomes of a request.
@@ -24,6 +26,8 @@ pub(super) enum Decision<H> {
     Answer(Answer),
     /// It waits.
     Hold(Hold<H>),
+    /// It is asked of its process at once.
+    Relay(Question),
     /// It is Pingora's, and so is what the proxy is to know of it.
     Pass(Passage, Option<Mark>),
     /// It must not go on.
@@ -49,6 +53,18 @@ pub(super) struct Hold<H> {
     pub(super) is_last: bool,
     /// What it waits for.
     pub(super) held: Box<H>,
+}
+
+/// How a question is asked.
+pub(super) struct Question {
+    /// The length of its head, which is all of it.
+    pub(super) head_bytes: usize,
+    /// Whether the client wants the connection to end.
+    pub(super) is_last: bool,
+    /// What is asked, and whom.
+    pub(super) errand: Box<Errand>,
+    /// Its turn, if it has waited.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 /// How a request passes.
@@ -105,6 +121,9 @@ fn decide_whole<H>(head: &Head<'_>, consider: impl FnOnce(&Head<'_>) -> Verdict<
     match consider(head) {
         Verdict::Answer(answered) => Decision::Answer(Answer { head_bytes: passage.head_bytes, is_last, answered }),
         Verdict::Hold(held) => Decision::Hold(Hold { head_bytes: passage.head_bytes, is_last, held }),
+        Verdict::Relay(errand) => {
+            Decision::Relay(Question { head_bytes: passage.head_bytes, is_last, errand, turn: None })
+        }
         Verdict::Pass(mark) => Decision::Pass(passage, mark),
     }
 }
@@ -150,7 +169,7 @@ mod tests {
 
     fn said(arrived: &[u8]) -> Said {
         match decide::<()>(arrived, |_| Verdict::Pass(None)) {
-            Decision::Answer(_) | Decision::Hold(_) => unreachable!("everything passes"),
+            Decision::Answer(_) | Decision::Hold(_) | Decision::Relay(_) => unreachable!("everything passes"),
             Decision::Wait => Said::Wait,
             Decision::Pass(passage, _) => Said::Pass(passage),
             Decision::Refuse(Refusal { failure, head }) => {

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use http::Method;
 use http::request::Parts as RequestHead;
+use http::{Method, StatusCode};
+use pingora_core::protocols::Stream;
 
 use crate::answer::{Asked, Head, Headers};
 use crate::exchange::{AnsweredBy, Ended, Exchange};
-use crate::proxy::held::{Early, Held};
+use crate::proxy::held::{self, Early, Held};
+use crate::proxy::relay::{Connected, Errand, Unanswered};
 use crate::proxy::{self, Edge};
 use crate::reply::{Failure, Reply};
 
@@ -20,8 +22,8 @@ pub trait Desk: Send + Sync + 'static {
     type Held: Send + Sync + 'static;
 
     /// What becomes of a request of which nothing but this head is to come, from the other end of this address (`None`
-    /// over a unix socket).
-    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Verdict<Self::Held>;
+    /// over a unix socket), and whether over TLS.
+    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>, is_encrypted: bool) -> Verdict<Self::Held>;
 
     /// Waits until a request need wait no longer. The future may be dropped and made again.
     fn ended(&self, held: &mut Self::Held) -> impl Future<Output = Ending> + Send;
@@ -32,8 +34,36 @@ pub trait Desk: Send + Sync + 'static {
     /// What the proxy is to know of a request that goes on to it, though its time is not over.
     fn woken(&self, held: Self::Held) -> Option<Mark>;
 
+    /// The question that a request with this head is, of which the proxy would know this. For any other request that is
+    /// given back.
+    fn question(
+        &self,
+        head: &Head<'_>,
+        peer: Option<IpAddr>,
+        is_encrypted: bool,
+        mark: Option<Mark>,
+    ) -> Result<Box<Errand>, Option<Mark>>;
+
     /// A request's client has gone.
     fn left(&self, held: Self::Held);
+
+    /// A connection to the process that a question goes to.
+    fn connect(&self, errand: &mut Errand) -> impl Future<Output = Result<Connected, Unanswered>> + Send;
+
+    /// What follows when the process has broken the connection before it answered.
+    fn broke(&self, errand: &mut Errand, is_reused: bool) -> Unanswered;
+
+    /// The answer to a question begins, with this status and these bytes.
+    fn answers(&self, errand: &mut Errand, status: StatusCode, head: &[u8]);
+
+    /// A part of its body passes.
+    fn overhears(&self, errand: &mut Errand, part: &[u8]);
+
+    /// Its body has come as a whole, and the end of it is about to leave.
+    fn heard_out(&self, errand: &mut Errand);
+
+    /// Writes down a question that has ended like this. The connection is one that can be used again.
+    fn relayed(&self, errand: Errand, ended: Ended, stream: Option<Stream>);
 
     /// Writes down a request that was answered, when its answer has left, or could not.
     fn answered(&self, answered: Answered, has_left: bool);
@@ -49,6 +79,8 @@ pub enum Verdict<H> {
     Answer(Answered),
     /// It waits.
     Hold(Box<H>),
+    /// It is asked of its process.
+    Relay(Box<Errand>),
     /// It is the proxy's, which is to know this.
     Pass(Option<Mark>),
 }
@@ -95,20 +127,22 @@ pub struct Refused<'request> {
 impl Desk for Edge {
     type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Verdict<Held> {
-        let (method, target) = (Method::from_bytes(head.method.as_bytes()), std::str::from_utf8(head.target));
-        let (Ok(method), Ok(target)) = (method, target) else { return Verdict::Pass(None) };
+    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>, is_encrypted: bool) -> Verdict<Held> {
         let started = Instant::now();
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let asked = self.parts().asked(&method, path, query, head.headers);
+        let Ok(method) = Method::from_bytes(head.method.as_bytes()) else { return Verdict::Pass(None) };
+        let Some(asked) = self.asked(&method, head) else { return Verdict::Pass(None) };
         if let Some((exchange, reply)) = self.answered_at_once(&asked, peer, started) {
             return Verdict::Answer(Answered { exchange, method, reply });
         }
-        match self.consider_early(&asked, peer, started) {
-            None => Verdict::Pass(None),
-            Some(Early::Answer(exchange, reply)) => Verdict::Answer(Answered { exchange, method, reply }),
-            Some(Early::Hold(held)) => Verdict::Hold(held),
-            Some(Early::Pass(mark)) => Verdict::Pass(Some(Box::new(mark))),
+        let mark = match self.consider_early(&asked, peer, started) {
+            None => None,
+            Some(Early::Answer(exchange, reply)) => return Verdict::Answer(Answered { exchange, method, reply }),
+            Some(Early::Hold(held)) => return Verdict::Hold(held),
+            Some(Early::Pass(mark)) => Some(Box::new(mark)),
+        };
+        match self.errand(&asked, head, (peer, is_encrypted), started, mark) {
+            Ok(errand) => Verdict::Relay(Box::new(errand)),
+            Err(mark) => Verdict::Pass(mark.map(|mark| mark as Mark)),
         }
     }
 
@@ -125,8 +159,50 @@ impl Desk for Edge {
         self.resumed(held).map(|mark| Box::new(mark) as Mark)
     }
 
+    fn question(
+        &self,
+        head: &Head<'_>,
+        peer: Option<IpAddr>,
+        is_encrypted: bool,
+        mark: Option<Mark>,
+    ) -> Result<Box<Errand>, Option<Mark>> {
+        let mark = mark.map(<Box<dyn Any + Send + Sync>>::downcast::<held::Mark>).transpose().map_err(Some)?;
+        let started = mark.as_ref().map_or_else(Instant::now, |mark| mark.started());
+        let method = Method::from_bytes(head.method.as_bytes());
+        let asked = method.as_ref().ok().and_then(|method| self.asked(method, head));
+        let errand = match asked {
+            Some(asked) => self.errand(&asked, head, (peer, is_encrypted), started, mark),
+            None => Err(mark),
+        };
+        errand.map(Box::new).map_err(|mark| mark.map(|mark| mark as Mark))
+    }
+
     fn left(&self, held: Held) {
         self.parts().record(&self.gone(&held), Method::GET.as_str());
+    }
+
+    async fn connect(&self, errand: &mut Errand) -> Result<Connected, Unanswered> {
+        Edge::connect(self, errand).await
+    }
+
+    fn broke(&self, errand: &mut Errand, is_reused: bool) -> Unanswered {
+        Edge::broke(self, errand, is_reused)
+    }
+
+    fn answers(&self, errand: &mut Errand, status: StatusCode, head: &[u8]) {
+        Edge::answers(self, errand, status, head);
+    }
+
+    fn overhears(&self, errand: &mut Errand, part: &[u8]) {
+        errand.overhears(part);
+    }
+
+    fn heard_out(&self, errand: &mut Errand) {
+        Edge::heard_out(self, errand);
+    }
+
+    fn relayed(&self, errand: Errand, ended: Ended, stream: Option<Stream>) {
+        Edge::relayed(self, errand, ended, stream);
     }
 
     fn answered(&self, answered: Answered, has_left: bool) {
@@ -161,6 +237,13 @@ impl Desk for Edge {
 }
 
 impl Edge {
+    /// A head as those see it who decide about it. `None` where that is not text.
+    fn asked<'head>(&self, method: &'head Method, head: &Head<'head>) -> Option<Asked<'head>> {
+        let target = std::str::from_utf8(head.target).ok()?;
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Some(self.parts().asked(method, path, query, head.headers))
+    }
+
     /// The answer to a request that its head alone decides, with its story.
     fn answered_at_once(&self, asked: &Asked<'_>, peer: Option<IpAddr>, started: Instant) -> Option<(Exchange, Reply)> {
         let (reply, ended) = self.answer(asked, started)?;

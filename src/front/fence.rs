@@ -55,15 +55,21 @@ impl Fence {
 
     /// How many of these bytes, which came next, are the session's.
     pub(super) fn admit(&mut self, bytes: &[u8]) -> usize {
+        self.follow(bytes, |_| ())
+    }
+
+    /// The same, for somebody who is to have what is in the body, without what stands around its chunks.
+    pub(super) fn follow(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> usize {
         match self {
             Fence::Open => bytes.len(),
             Fence::Length(left) => {
                 let count = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= count as u64;
+                data(&bytes[..count]);
                 count
             }
             Fence::Chunks(chunks) => {
-                let count = chunks.follow(bytes);
+                let count = chunks.follow(bytes, data);
                 if chunks.place == Place::Broken {
                     *self = Fence::Open;
                     return bytes.len();
@@ -71,6 +77,11 @@ impl Fence {
                 count
             }
         }
+    }
+
+    /// Whether the end cannot be told.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Fence::Open)
     }
 
     /// Whether the whole request has passed.
@@ -85,12 +96,13 @@ impl Fence {
 
 impl Chunks {
     /// Goes on to the end of the bytes or of the body; returns how many bytes that were.
-    fn follow(&mut self, bytes: &[u8]) -> usize {
+    fn follow(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> usize {
         let mut at = 0;
         while at < bytes.len() && !matches!(self.place, Place::Ended | Place::Broken) {
             if self.place == Place::Data {
                 let count = (bytes.len() - at).min(usize::try_from(self.left).unwrap_or(usize::MAX));
                 self.left -= count as u64;
+                data(&bytes[at..at + count]);
                 at += count;
                 if self.left == 0 {
                     self.place = Place::DataEnd;

@@ -1,5 +1,6 @@
 //! What stands before Pingora's proxy on every connection of a client: it reads the head of each request, answers or
-//! holds what the head alone decides, refuses what must not go on, and hands everything else to the proxy, byte for byte.
+//! holds what the head alone decides, refuses what must not go on, asks plain questions of their process, and hands
+//! everything else to the proxy, byte for byte.
 //!
 //! - [`Front`]: the application that a listener serves; HTTP/2 goes to the proxy as it is.
 //! - `connection`: the life of an HTTP/1 connection, one request after the other, and how one waits.
@@ -9,6 +10,8 @@
 //! - `transport`: the connection as Pingora's session gets it.
 //! - `socket`: below it, what is sent and when.
 //! - [`desk`]: whom it asks for answers, and tells what became of requests.
+//! - `relay`: a question that is asked of its process, and its answer.
+//! - `answer`: the head of such an answer; pure.
 //! - `outbox`: answers that are on their way.
 //! - `refusal`: how a client is told that its request is refused.
 //! - `wire`: an answer as it is sent; pure.
@@ -21,6 +24,7 @@
 //! Not here: any rule about a request (`answer`, which the filters ask as well), and HTTP/2.
 
 pub mod agreement;
+mod answer;
 mod connection;
 mod decision;
 pub mod desk;
@@ -28,6 +32,7 @@ mod fence;
 mod head;
 mod outbox;
 mod refusal;
+mod relay;
 mod socket;
 #[cfg(test)]
 mod tests;

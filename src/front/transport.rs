@@ -70,6 +70,11 @@ impl Transport {
         digest.peer_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
     }
 
+    /// Whether it comes over TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.get_ssl_digest().is_some()
+    }
+
     /// Waits for more; returns how much came, 0 at the end. Nothing is lost when the future is dropped.
     pub(super) async fn fill(&mut self) -> io::Result<usize> {
         poll_fn(|context| self.poll_fill(context)).await

@@ -124,6 +124,8 @@ pub struct AtScrape {
     pub healthy: IntGaugeVec,
     /// Requests ever sent, by process.
     pub process_requests: IntCounterVec,
+    /// Connections that are kept for questions, by process.
+    pub process_kept: IntGaugeVec,
     /// Ejections, by process.
     pub ejections: IntCounterVec,
     /// Connections to processes that requests have.
@@ -314,6 +316,7 @@ impl AtScrape {
             class_queued: makes.gauges(table::CLASS_QUEUED)?,
             healthy: makes.gauges(table::HEALTHY)?,
             process_requests: makes.counters(table::PROCESS_REQUESTS)?,
+            process_kept: makes.gauges(table::PROCESS_KEPT)?,
             ejections: makes.counters(table::EJECTIONS)?,
             upstream_connections: makes.gauges(table::UPSTREAM_CONNECTIONS)?.with_label_values::<&str>(&[]),
             upstream_connections_limit: makes.gauges(table::UPSTREAM_CONNECTIONS_LIMIT)?.with_label_values::<&str>(&[]),

@@ -63,6 +63,11 @@ pub(super) const HEALTHY: Row =
     row("dendron_process_healthy", "1 while the health checks of a process succeed, else 0.", &["pool", "process"]);
 pub(super) const PROCESS_REQUESTS: Row =
     row("dendron_process_requests_total", "Requests sent to a process, by whatever pool.", &["process"]);
+pub(super) const PROCESS_KEPT: Row = row(
+    "dendron_process_kept_connections",
+    "Connections to a process that wait for a question which needs no session.",
+    &["process"],
+);
 pub(super) const EJECTIONS: Row = row(
     "dendron_process_ejections_total",
     "How often a process was taken out of service because requests failed at it.",
@@ -216,7 +221,7 @@ pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron st
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 62] = [
+pub const TABLE: [Row; 63] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -229,6 +234,7 @@ pub const TABLE: [Row; 62] = [
     CLASS_QUEUED,
     HEALTHY,
     PROCESS_REQUESTS,
+    PROCESS_KEPT,
     EJECTIONS,
     CONNECTIONS,
     ACCEPTED,

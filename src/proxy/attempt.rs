@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::{AUTHORIZATION, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
@@ -14,8 +15,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::retry::{Broken, Retry};
 use super::{Context, Edge};
-use crate::credentials::AccessToken;
-use crate::endpoint::Class;
+use crate::endpoint::{Class, Endpoint};
+use crate::exchange::Exchange;
 use crate::reply::Failure;
 use crate::route::{ClassRoute, Key, key, poll_timeout};
 use crate::upstream::{Backend, Fault, Granted, Pool, Tried, backlog};
@@ -47,6 +48,26 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    /// A first try at the process where the request has this place.
+    pub(super) fn at(place: Granted) -> Self {
+        Attempts { place: Some(place), ..Attempts::default() }
+    }
+
+    /// The process of the last try.
+    pub(super) fn backend(&self) -> Option<&Arc<Backend>> {
+        self.place.as_ref().map(Granted::backend)
+    }
+
+    /// Has the next try be at the same process.
+    pub(super) fn stay(&mut self) {
+        self.stays = true;
+    }
+
+    /// Whether no other process may have it, because that one may have begun with it.
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
     /// Gives the request's place up.
     pub(super) fn end(&mut self) {
         self.place = None;
@@ -98,8 +119,8 @@ impl Edge {
         let attempts = &mut context.attempts;
         let exchange = &mut context.exchange;
         if !std::mem::take(&mut attempts.stays) || attempts.place.is_none() {
-            let of_token = |token: &AccessToken<'_>| self.user_key(token);
-            let key = key::key_of(route.key, &endpoint, head.uri.path(), head.uri.query(), &head.headers, of_token);
+            let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+            let key = self.key(route, &endpoint, head.uri.path(), head.uri.query(), authorization);
             let (pool, backend) = self.next(route, key, &attempts.tried).ok_or_else(|| self.nobody(route))?;
             exchange.pool = Some(Arc::clone(pool.name()));
             attempts.place = None;
@@ -113,9 +134,31 @@ impl Edge {
         Ok(route.patience.for_poll(poll_timeout(head.uri.query())))
     }
 
+    /// The balancing key of a request. `authorization` is its header of that name.
+    pub(super) fn key(
+        &self,
+        route: &ClassRoute,
+        endpoint: &Endpoint,
+        path: &str,
+        query: Option<&str>,
+        authorization: Option<&[u8]>,
+    ) -> Option<Key> {
+        key::key_of(route.key, endpoint, path, query, authorization, |token| self.user_key(token))
+    }
+
+    /// The process in service that should have a request next, and the pool that it was chosen from.
+    pub(super) fn in_service(
+        &self,
+        route: &ClassRoute,
+        key: Option<Key>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Option<(&Pool, Arc<Backend>)> {
+        self.pools_of(route).find_map(|pool| Some((pool, pool.choose(key, tried, now)?)))
+    }
+
     fn next(&self, route: &ClassRoute, key: Option<Key>, tried: &Tried) -> Option<(&Pool, Arc<Backend>)> {
-        let now = Instant::now();
-        let in_service = self.pools_of(route).find_map(|pool| Some((pool, pool.choose(key, tried, now)?)));
+        let in_service = self.in_service(route, key, tried, Instant::now());
         in_service.or_else(|| self.pools_of(route).find_map(|pool| Some((pool, pool.choose_any(key, tried)?))))
     }
 
@@ -131,30 +174,26 @@ impl Edge {
 
     /// What follows when no connection could be made: the next process may have the request, whatever its method, for
     /// nothing was sent; unless an earlier try was. A process that has many connections to accept is given the time.
-    pub(super) fn not_connected(&self, context: &mut Context, error: &mut Error) {
+    /// Whether there is another try.
+    pub(super) fn not_connected(&self, exchange: &Exchange, attempts: &mut Attempts, error: &Error) -> bool {
         let now = Instant::now();
-        let class = context.exchange.endpoint.class;
-        let attempts = &mut context.attempts;
+        let class = exchange.endpoint.class;
         let is_full = backlog::is_full(error);
         let is_awaited = || attempts.is_bound || !self.has_others(class, attempts, now);
         let pause = if is_full {
             Some(backlog::pause(attempts.crowded))
         } else {
-            let spread = || backlog::spread(xxh3_64(context.exchange.request_id.to_string().as_bytes()));
+            let spread = || backlog::spread(xxh3_64(exchange.request_id.to_string().as_bytes()));
             (backlog::is_silent(error) && is_awaited()).then(spread)
         };
         if pause.is_some_and(|pause| attempts.come_again(pause, now)) {
-            error.set_retry(true);
-            return;
+            return true;
         }
         if let Some(place) = &attempts.place {
             attempts.tried.insert(place.backend());
             self.parts.pools.failed(place.backend(), Fault::Refused, now);
         }
-        if attempts.is_bound {
-            context.failure = Some(Failure::BrokenOff);
-        }
-        error.set_retry(!attempts.is_bound && attempts.tried.count() < PROCESSES_MAX);
+        !attempts.is_bound && attempts.tried.count() < PROCESSES_MAX
     }
 
     /// Whether another process in service is left that could have the request.
@@ -168,33 +207,36 @@ impl Edge {
 
     /// What follows when a try failed after a connection stood.
     pub(super) fn broken_off(&self, session: &Session, context: &mut Context, error: &mut Error, reused: bool) {
-        error.set_retry(false);
-        let begun = context.exchange.first_byte.is_some() || session.response_written().is_some();
-        let attempts = &mut context.attempts;
-        let Some(place) = attempts.place.as_ref().filter(|_| is_break(error)) else { return };
-        if !reused && !begun {
-            self.parts.pools.failed(place.backend(), Fault::Broken, Instant::now());
-        }
-        let endpoint = context.exchange.endpoint;
         let broken = Broken {
             method: &session.req_header().method,
-            label: endpoint.label,
+            label: context.exchange.endpoint.label,
             reused,
-            begun,
+            begun: context.exchange.first_byte.is_some() || session.response_written().is_some(),
             replayable: !session.as_ref().retry_buffer_truncated(),
-            repeats: attempts.repeats,
+            repeats: context.attempts.repeats,
         };
-        let Some(retry) = broken.retry() else { return };
+        let class = context.exchange.endpoint.class;
+        let may_retry = is_break(error) && self.broken(&broken, class, &mut context.attempts);
+        error.set_retry(may_retry);
+    }
+
+    /// What follows when a process has broken the connection; whether there is another try.
+    pub(super) fn broken(&self, broken: &Broken<'_>, class: Class, attempts: &mut Attempts) -> bool {
+        let Some(place) = &attempts.place else { return false };
+        if !broken.reused && !broken.begun {
+            self.parts.pools.failed(place.backend(), Fault::Broken, Instant::now());
+        }
+        let Some(retry) = broken.retry() else { return false };
         attempts.repeats += 1;
         match retry {
             Retry::Same => (attempts.stays, attempts.is_bound) = (true, true),
             Retry::Other => {
                 attempts.tried.insert(place.backend());
                 // With nobody else in service the same process may have it once more: it may just have been started anew.
-                attempts.stays = !self.has_others(endpoint.class, attempts, Instant::now());
+                attempts.stays = !self.has_others(class, attempts, Instant::now());
             }
         }
-        error.set_retry(true);
+        true
     }
 }
 

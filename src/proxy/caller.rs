@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::{Context, Edge};
 use crate::credentials::AccessToken;
 use crate::endpoint::Class;
+use crate::exchange::Exchange;
 use crate::query::query_value;
 use crate::route::Key;
 use crate::token::passing::{Meaning, meaning};
@@ -39,7 +40,8 @@ impl Edge {
 
     /// Looks at the head of Synapse's answer.
     pub(super) fn heard(&self, request: &RequestHeader, response: &ResponseHeader, context: &mut Context) {
-        let token = || AccessToken::of_request(&request.headers, request.uri.query());
+        let authorization = request.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let token = || AccessToken::of_request(authorization, request.uri.query());
         match response.status {
             StatusCode::UNAUTHORIZED => {
                 if let Some(token) = token() {
@@ -50,7 +52,7 @@ impl Edge {
                 Some(meaning) => self.succeeded(meaning, token().as_ref(), request, response, context),
                 None => {
                     if let Some(token) = token() {
-                        self.taken(&token, request, context);
+                        self.taken(&token, &context.exchange, request.headers.get(USER_AGENT));
                     }
                 }
             },
@@ -91,8 +93,8 @@ impl Edge {
 
     /// Takes note that Synapse has taken a token, and asks whose it is if that is of use. Only for syncs: each of them
     /// needs a token, and they are what is balanced and kept by user.
-    fn taken(&self, token: &AccessToken<'_>, request: &RequestHeader, context: &Context) {
-        let class = context.exchange.endpoint.class;
+    pub(super) fn taken(&self, token: &AccessToken<'_>, exchange: &Exchange, user_agent: Option<&HeaderValue>) {
+        let class = exchange.endpoint.class;
         if !matches!(class, Class::Sync | Class::SlidingSync | Class::InitialSync) {
             return;
         }
@@ -105,10 +107,9 @@ impl Edge {
             return;
         }
         let (hash, now) = (callers.hash(token), Instant::now());
-        callers.confirm(hash, context.exchange.started);
+        callers.confirm(hash, exchange.started);
         if !callers.knows(hash) {
-            let visitor =
-                Visitor { address: context.exchange.client, user_agent: request.headers.get(USER_AGENT).cloned() };
+            let visitor = Visitor { address: exchange.client, user_agent: user_agent.cloned() };
             callers.ask(hash, token, visitor, now);
         }
     }

@@ -2,17 +2,22 @@
 //!
 //! The request target, `Host` and everything else stay as they came: federation signatures cover the target.
 
+use std::io::Write;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
+use crate::answer::{Head, Headers};
 use crate::exchange::Exchange;
 use crate::query::stands_for;
 
 /// The header that carries a request's name, as `request_id_header` of a Synapse listener can read it.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the own headers of a rewritten head have room in.
+const ROOM_FOR_OWN: usize = 160;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -33,9 +38,7 @@ const DESCRIPTIONS: [&str; 9] = [
 /// Rewrites the head for Synapse. `encrypted` says whether the client's connection to dendron is; `trusted`, whether
 /// the peer is a proxy whose word is taken on that.
 pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypted: bool, trusted: bool) -> Result<()> {
-    let told = request.headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok());
-    let told_https = trusted && told.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
-    let scheme = if encrypted || told_https { "https" } else { "http" };
+    let scheme = scheme(Headers::Map(&request.headers), encrypted, trusted);
     for name in DESCRIPTIONS {
         request.remove_header(&HeaderName::from_static(name));
     }
@@ -45,6 +48,38 @@ pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypte
     request.insert_header(X_FORWARDED_PROTO, scheme)?;
     request.insert_header(X_REQUEST_ID, exchange.request_id.to_string())?;
     Ok(())
+}
+
+/// A plain head as Synapse gets it, in its bytes: rewritten in the same way. `None` where it is not in lines.
+pub(super) fn rewritten(head: &Head<'_>, exchange: &Exchange, encrypted: bool, trusted: bool) -> Option<Vec<u8>> {
+    let Headers::Lines(lines) = head.headers else { return None };
+    let is_replaced = |name: &str| {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        is(X_REQUEST_ID.as_str()) || is(header::CONNECTION.as_str()) || DESCRIPTIONS.into_iter().any(is)
+    };
+    let mut bytes = Vec::with_capacity(head.raw.map_or(0, <[u8]>::len) + ROOM_FOR_OWN);
+    for part in [head.method.as_bytes(), b" ", head.target, b" HTTP/1.1\r\n"] {
+        bytes.extend_from_slice(part);
+    }
+    for line in lines.iter().filter(|line| !is_replaced(line.name)) {
+        for part in [line.name.as_bytes(), b": ", line.value, b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    // Writing into memory cannot fail.
+    if let Some(client) = exchange.client {
+        let _ = write!(bytes, "{X_FORWARDED_FOR}: {client}\r\n");
+    }
+    let scheme = scheme(head.headers, encrypted, trusted);
+    let _ = write!(bytes, "{X_FORWARDED_PROTO}: {scheme}\r\n{X_REQUEST_ID}: {}\r\n\r\n", exchange.request_id);
+    Some(bytes)
+}
+
+/// How the client came, as far as it is known.
+fn scheme(headers: Headers<'_>, encrypted: bool, trusted: bool) -> &'static str {
+    let told = headers.first(&HeaderName::from_static(X_FORWARDED_PROTO));
+    let told_https = trusted && told.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https"));
+    if encrypted || told_https { "https" } else { "http" }
 }
 
 /// A request target with another `timeout`, in whole milliseconds; all else stays byte for byte.

@@ -31,11 +31,11 @@ pub struct Mark {
     /// When it came.
     pub(super) started: Instant,
     /// How long it has waited, if it has.
-    parked: Option<Duration>,
+    pub(super) parked: Option<Duration>,
     /// What is left of its timeout then.
     pub(super) remaining: Option<Duration>,
     /// Why it goes on.
-    declined: &'static str,
+    pub(super) declined: &'static str,
     /// What is to be told of its answer.
     pub(super) watched: Option<Box<Watched>>,
 }
@@ -109,6 +109,13 @@ impl Edge {
         let mut exchange = Exchange::new(started, held.request_id.clone(), held.endpoint, held.client);
         exchange.parked = Some(now.saturating_duration_since(started));
         exchange
+    }
+}
+
+impl Mark {
+    /// When the request came.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 }
 

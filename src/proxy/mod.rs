@@ -8,6 +8,7 @@
 //! - `login`: a login's body, and its answer beside its client.
 //! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
 //! - [`held`]: a quiet sync that is considered before its session has begun.
+//! - [`relay`]: a plain question, which needs no session.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
@@ -20,6 +21,7 @@ mod forward;
 pub mod held;
 pub(crate) mod linger;
 mod login;
+pub mod relay;
 mod retry;
 mod story;
 mod sync;
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Version;
+use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -58,6 +61,7 @@ use attempt::Attempts;
 use caller::Passing;
 pub(crate) use failure::ended;
 use held::Mark;
+use relay::Errand;
 use sync::Syncing;
 
 /// What every listener's proxy shares. Built once, by `server`.
@@ -88,6 +92,8 @@ pub struct Parts {
     pub callers: Arc<Callers>,
     /// What becomes of quiet syncs.
     pub quiet: Arc<Quiet>,
+    /// Makes connections to Synapse, for questions that need no session.
+    pub connector: TransportConnector,
 }
 
 /// Gives every request a name.
@@ -129,6 +135,8 @@ pub struct Context {
     passing: Option<Passing>,
     /// What was found of it before it came here.
     mark: Option<Box<Mark>>,
+    /// When it came, if that was before it came here.
+    begun: Option<Instant>,
 }
 
 impl Edge {
@@ -165,11 +173,19 @@ impl ProxyHttp for Edge {
     fn new_ctx(&self) -> Context {
         let exchange = self.parts.unread(Instant::now());
         let (attempts, sync) = (Attempts::default(), Syncing::default());
-        Context { exchange, attempts, failure: None, sync, passing: None, mark: None }
+        Context { exchange, attempts, failure: None, sync, passing: None, mark: None, begun: None }
     }
 
     fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, previous: Box<dyn Any + Send + Sync>) {
-        context.mark = previous.downcast().ok();
+        match previous.downcast::<Mark>() {
+            Ok(mark) => context.mark = Some(mark),
+            Err(other) => {
+                if let Ok(errand) = other.downcast::<Errand>() {
+                    errand.hand_over(context);
+                }
+            }
+        }
+        context.begun = context.mark.as_ref().map(|mark| mark.started).or(context.begun);
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -187,7 +203,7 @@ impl ProxyHttp for Edge {
         }
         session.set_read_timeout(Some(times.silence));
         session.set_write_timeout(Some(times.silence));
-        context.exchange.started = context.mark.as_ref().map_or_else(Instant::now, |mark| mark.started);
+        context.exchange.started = context.begun.unwrap_or_else(Instant::now);
         let head = session.req_header();
         let asked = self.parts.asked(&head.method, head.uri.path(), head.uri.query(), Headers::Map(&head.headers));
         self.parts.describe(&mut context.exchange, peer_address(session), &asked);
@@ -312,7 +328,11 @@ impl ProxyHttp for Edge {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.not_connected(context, &mut error);
+        let may_retry = self.not_connected(&context.exchange, &mut context.attempts, &error);
+        if !may_retry && context.attempts.is_bound() {
+            context.failure = Some(Failure::BrokenOff);
+        }
+        error.set_retry(may_retry);
         error
     }
 

@@ -19,11 +19,11 @@ use crate::quiet::declined::Declined;
 use crate::quiet::eligible::{self, Protocol, Unfit};
 use crate::quiet::parking::{Considered, Parking, Place};
 use crate::quiet::watched::Watched;
-use crate::quiet::{Ending, KeptAnswer};
+use crate::quiet::{Ending, KeptAnswer, WakeReason};
 use crate::reply::Reply;
 
 /// Tells whoever runs dendron what became of a sync.
-const X_DENDRON: HeaderName = HeaderName::from_static("x-dendron");
+pub(super) const X_DENDRON: HeaderName = HeaderName::from_static("x-dendron");
 
 /// What is known of a request that is a sync, while it is forwarded. Of all others, nothing is.
 #[derive(Default)]
@@ -126,11 +126,16 @@ impl Edge {
         if let Some(watched) = &mut sync.watched {
             watched.begins(response.status, &response.headers);
         }
-        if self.is_told(context.exchange.client) {
-            let told = wake.map_or_else(|| "forwarded".to_owned(), |reason| format!("woken:{}", reason.name()));
+        if let Some(told) = self.told(context.exchange.client, wake) {
             response.insert_header(X_DENDRON, told)?;
         }
         Ok(())
+    }
+
+    /// What whoever asked is told of a sync that was forwarded, if they are told anything.
+    pub(super) fn told(&self, client: Option<IpAddr>, wake: Option<WakeReason>) -> Option<String> {
+        let told = || wake.map_or_else(|| "forwarded".to_owned(), |reason| format!("woken:{}", reason.name()));
+        self.is_told(client).then(told)
     }
 
     /// A part of the body of Synapse's answer. What it teaches is known before the client has all of it.

@@ -5,7 +5,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::HeaderMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::credentials::{AccessToken, origin};
@@ -38,23 +37,23 @@ impl Key {
 }
 
 /// The key of a request, or `None` where the class has none or the request does not carry one. `of_token` is the key of
-/// the user behind a token that does not name its user, if that is known.
+/// the user behind a token that does not name its user, if that is known; `authorization` is the header of that name.
 pub fn key_of(
     kind: KeyKind,
     endpoint: &Endpoint,
     path: &str,
     query: Option<&str>,
-    headers: &HeaderMap,
+    authorization: Option<&[u8]>,
     of_token: impl Fn(&AccessToken<'_>) -> Option<Key>,
 ) -> Option<Key> {
     match kind {
         KeyKind::LeastBusy => None,
         KeyKind::User => {
-            let token = AccessToken::of_request(headers, query)?;
+            let token = AccessToken::of_request(authorization, query)?;
             let known = if token.names_user() { None } else { of_token(&token) };
             Some(known.unwrap_or_else(|| Key::of_bytes(token.user_key())))
         }
-        KeyKind::Origin => origin(headers).map(|origin| Key::of_bytes(origin.as_bytes())),
+        KeyKind::Origin => origin(authorization?).map(|origin| Key::of_bytes(origin.as_bytes())),
         KeyKind::Room | KeyKind::Media => {
             let text = endpoint.subject.span()?.of(path);
             Some(Key::of_bytes(&segment::decoded(text)))
@@ -69,10 +68,9 @@ mod tests {
     /// The key of a sync with this token, given who is behind the token `known`.
     fn key_of_sync(token: &str) -> Option<Key> {
         let endpoint = crate::endpoint::Endpoints::new().classify(&http::Method::GET, "/_matrix/client/v3/sync", None);
-        let value = format!("Bearer {token}").parse().unwrap();
-        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        let value = format!("Bearer {token}");
         let of_token = |token: &AccessToken<'_>| (token.expose() == "known").then(|| Key::of_user("@alice:a.example"));
-        key_of(KeyKind::User, &endpoint, "/_matrix/client/v3/sync", None, &headers, of_token)
+        key_of(KeyKind::User, &endpoint, "/_matrix/client/v3/sync", None, Some(value.as_bytes()), of_token)
     }
 
     #[test]

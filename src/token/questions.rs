@@ -106,12 +106,10 @@ impl Visitor {
 mod tests {
     use super::*;
     use crate::token::TokenHasher;
-    use http::HeaderMap;
 
     fn ask(questions: &Questions, token: &str, now: Instant) -> Asked {
-        let headers: HeaderMap =
-            [(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())].into_iter().collect();
-        let token = AccessToken::of_request(&headers, None).unwrap();
+        let authorization = format!("Bearer {token}");
+        let token = AccessToken::of_request(Some(authorization.as_bytes()), None).unwrap();
         questions.ask(TokenHasher::with_key([0; 32]).hash(token.expose()), &token, Visitor::default(), now)
     }
 

@@ -7,8 +7,10 @@ use pingora_core::apps::HttpServerApp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Connection, Heard, stopped};
-use crate::front::decision::{Hold, Passage};
-use crate::front::desk::{Desk, Ending};
+use crate::front::decision::{Hold, Passage, Question};
+use crate::front::desk::{Desk, Ending, Mark};
+use crate::front::head::{self, Parsed};
+use crate::proxy::relay::Errand;
 
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     /// Lets a request wait; why it waits no longer, `None` when its client has gone.
@@ -30,10 +32,36 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
                 Heard::Answered { is_last: self.answer(head_bytes, answered, is_last) }
             }
             Some(Ending::Pass) => match self.turn().await {
-                Some(turn) => Heard::Request(Passage::of_head(head_bytes), self.front.desk.woken(*held), Some(turn)),
+                Some(turn) => self.go_on(head_bytes, is_last, *held, turn).await,
                 None => self.gone(*held),
             },
             None => self.gone(*held),
+        }
+    }
+
+    /// Has a request go on that was woken.
+    async fn go_on(
+        &mut self,
+        head_bytes: usize,
+        is_last: bool,
+        held: D::Held,
+        turn: OwnedSemaphorePermit,
+    ) -> Heard<D::Held> {
+        let turn = Some(turn);
+        match self.question(self.front.desk.woken(held)) {
+            Ok(errand) => self.relay(Question { head_bytes, is_last, errand, turn }).await,
+            Err(mark) => Heard::Request(Passage::of_head(head_bytes), mark, turn),
+        }
+    }
+
+    /// The question that has waited, of which this is known.
+    fn question(&self, mark: Option<Mark>) -> Result<Box<Errand>, Option<Mark>> {
+        let mut room = head::room();
+        match head::parse(self.transport.received(), &mut room) {
+            Parsed::Whole(head) => {
+                self.front.desk.question(&head, self.transport.peer(), self.transport.is_encrypted(), mark)
+            }
+            _ => Err(mark),
         }
     }
 

@@ -14,9 +14,10 @@ use super::super::desk::{Answered, Desk, Ending, Mark, Refused, Verdict};
 use super::*;
 use crate::answer::Head;
 use crate::endpoint::{Class, Endpoint, Subject};
-use crate::exchange::{Exchange, RequestId};
+use crate::exchange::{Ended, Exchange, RequestId};
 use crate::listener::ClientTimes;
 use crate::proxy;
+use crate::proxy::relay::{Connected, Errand, Unanswered};
 use crate::reply::Reply;
 
 /// Answers with what it was asked.
@@ -60,7 +61,7 @@ fn known(method: &str, target: &str) -> Answered {
 impl Desk for Arc<Notes> {
     type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, _peer: Option<IpAddr>) -> Verdict<Held> {
+    fn consider(&self, head: &Head<'_>, _peer: Option<IpAddr>, _is_encrypted: bool) -> Verdict<Held> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         if target.starts_with("/known") {
             return Verdict::Answer(known(head.method, &target));
@@ -85,9 +86,35 @@ impl Desk for Arc<Notes> {
         Some(Box::new("woken".to_owned()))
     }
 
+    fn question(
+        &self,
+        _head: &Head<'_>,
+        _peer: Option<IpAddr>,
+        _is_encrypted: bool,
+        mark: Option<Mark>,
+    ) -> Result<Box<Errand>, Option<Mark>> {
+        Err(mark)
+    }
+
     fn left(&self, held: Held) {
         self.told.lock().unwrap().push((0, Some(held.target), false));
     }
+
+    async fn connect(&self, _errand: &mut Errand) -> Result<Connected, Unanswered> {
+        Err(Unanswered::Retry)
+    }
+
+    fn broke(&self, _errand: &mut Errand, _is_reused: bool) -> Unanswered {
+        Unanswered::Retry
+    }
+
+    fn answers(&self, _errand: &mut Errand, _status: StatusCode, _head: &[u8]) {}
+
+    fn overhears(&self, _errand: &mut Errand, _part: &[u8]) {}
+
+    fn heard_out(&self, _errand: &mut Errand) {}
+
+    fn relayed(&self, _errand: Errand, _ended: Ended, _stream: Option<Stream>) {}
 
     fn answered(&self, answered: Answered, has_left: bool) {
         let target = answered.exchange.request_id.to_string();
@@ -265,7 +292,10 @@ fn a_connection_that_waits_is_small() {
     let idle = room(|connection: &'static mut Real| connection.is_spoken_to(Duration::ZERO));
     let hear = room(|connection: &'static mut Real| connection.hear());
     let ending = room(|(connection, held): (&'static mut Real, &'static mut Parked)| connection.ending(held));
+    let relay = room(|(connection, question): (&'static mut Real, Question)| connection.relay(question));
     for (part, bytes, most) in [
+        ("a question on its way", relay, 1408),
+        ("what is asked", size_of::<Errand>(), 448),
         // With what belongs to every task this is 768, and the next step were 128 more.
         ("its task", room(Real::serve), 656),
         ("of that, waiting for a request", idle, 344),

@@ -1,0 +1,214 @@
+//! The head of an answer of Synapse's that is relayed: what it says of the body, and how the client gets it. Pure.
+//!
+//! Not here: heads that could be read in more than one way, or that say something about the connection besides whether
+//! it ends. Pingora has rules for those.
+
+use std::mem::MaybeUninit;
+
+use http::StatusCode;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use httparse::{Header, ParserConfig, Response, Status};
+
+use super::fence::Fence;
+use super::head::HEADERS_MAX;
+use crate::answer::malformed::content_length;
+
+/// The longest head. Pingora has bounds of its own for longer ones.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What has arrived of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// Its head goes on.
+    Partial,
+    /// Its head is whole, and stands in the given place as the client gets it.
+    Whole(AnswerHead),
+    /// It is not plain.
+    Odd,
+}
+
+/// The head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnswerHead {
+    pub(super) status: StatusCode,
+    /// How long it was when it came.
+    pub(super) bytes: usize,
+    /// Where the answer ends behind it.
+    pub(super) fence: Fence,
+    /// Whether the process takes another request on the same connection.
+    pub(super) stays_open: bool,
+}
+
+/// What is to be known of the request.
+#[derive(Debug)]
+pub(super) struct Manner {
+    /// Whether it was a `HEAD`.
+    pub(super) is_bodiless: bool,
+    /// Whether the client's connection ends with the answer.
+    pub(super) is_last: bool,
+    /// The moment, as HTTP writes it.
+    pub(super) date: HeaderValue,
+    /// What whoever asked is told of the request, in a header of its own.
+    pub(super) told: Option<(HeaderName, String)>,
+}
+
+/// Looks for a head at the beginning of what has arrived, and writes it behind what is in `out`: all of it but what
+/// concerns the connection to the process, and the date, which is that of the server that sends (as Pingora has it).
+pub(super) fn relay(arrived: &[u8], manner: &Manner, out: &mut Vec<u8>) -> Parsed {
+    let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut answer = Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, arrived, &mut room);
+    let bytes = match parsed {
+        Ok(Status::Complete(bytes)) => bytes,
+        Ok(Status::Partial) if arrived.len() <= HEAD_BYTES_MAX => return Parsed::Partial,
+        _ => return Parsed::Odd,
+    };
+    let Some(head) = plain(&answer, bytes, manner.is_bodiless) else { return Parsed::Odd };
+    write(&answer, manner, out);
+    Parsed::Whole(head)
+}
+
+/// What a head says that is plain; `None` for any other.
+fn plain(answer: &Response<'_, '_>, bytes: usize, is_bodiless: bool) -> Option<AnswerHead> {
+    let status = StatusCode::from_u16(answer.code.filter(|_| answer.version == Some(1))?).ok()?;
+    let (mut length, mut chunks, mut stays_open) = (None, None, None);
+    for Header { name, value } in &*answer.headers {
+        if is(name, &CONTENT_LENGTH) {
+            set_once(&mut length, content_length(value)?)?;
+        } else if is(name, &TRANSFER_ENCODING) {
+            set_once(&mut chunks, value.eq_ignore_ascii_case(b"chunked").then_some(())?)?;
+        } else if is(name, &CONNECTION) {
+            set_once(&mut stays_open, keeps_alive(value)?)?;
+        } else if is(name, &UPGRADE) {
+            return None;
+        }
+    }
+    if status.is_informational() {
+        return None;
+    }
+    let has_no_body = is_bodiless || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let fence = match (has_no_body, length, chunks) {
+        (_, Some(_), Some(_)) | (false, None, None) => return None,
+        (true, ..) => Fence::Length(0),
+        (false, Some(length), None) => Fence::Length(length),
+        (false, None, Some(_)) => Fence::CHUNKS,
+    };
+    Some(AnswerHead { status, bytes, fence, stays_open: stays_open.unwrap_or(true) })
+}
+
+/// What a `Connection` header says; `None` where it says something else.
+fn keeps_alive(value: &[u8]) -> Option<bool> {
+    let ends = value.eq_ignore_ascii_case(b"close");
+    (ends || value.eq_ignore_ascii_case(b"keep-alive")).then_some(!ends)
+}
+
+/// `None` where it was set already.
+fn set_once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
+fn is(name: &str, other: &HeaderName) -> bool {
+    name.eq_ignore_ascii_case(other.as_str())
+}
+
+fn write(answer: &Response<'_, '_>, manner: &Manner, out: &mut Vec<u8>) {
+    let code = answer.code.unwrap_or_default();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend([code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default()));
+    out.push(b' ');
+    out.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for Header { name, value } in &*answer.headers {
+        if !is(name, &CONNECTION) && !is(name, &DATE) {
+            line(out, name, value);
+        }
+    }
+    if let Some((name, told)) = &manner.told {
+        line(out, name.as_str(), told.as_bytes());
+    }
+    line(out, "Date", manner.date.as_bytes());
+    line(out, "Connection", if manner.is_last { b"close" } else { b"keep-alive" });
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manner(is_bodiless: bool, is_last: bool) -> Manner {
+        Manner { is_bodiless, is_last, date: HeaderValue::from_static("Sun, 29 Nov 2026 08:00:00 GMT"), told: None }
+    }
+
+    fn relayed(answer: &str, is_bodiless: bool) -> (Parsed, String) {
+        let mut out = Vec::new();
+        let parsed = relay(answer.as_bytes(), &manner(is_bodiless, false), &mut out);
+        (parsed, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_plain_head_passes_but_for_what_concerns_the_connection() {
+        let answer = "HTTP/1.1 404 Gone Fishing\r\nserver: Synapse\r\nDATE: old\r\nX-A: 1\r\nConnection: Keep-Alive\r\n\
+                      x-a: 2\r\nContent-Length: 5\r\n\r\nhello";
+        let (parsed, out) = relayed(answer, false);
+        let bytes = answer.len() - 5;
+        let head = AnswerHead { status: StatusCode::NOT_FOUND, bytes, fence: Fence::Length(5), stays_open: true };
+        assert_eq!(parsed, Parsed::Whole(head));
+        assert_eq!(
+            out,
+            "HTTP/1.1 404 Gone Fishing\r\nserver: Synapse\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 5\r\n\
+             Date: Sun, 29 Nov 2026 08:00:00 GMT\r\nConnection: keep-alive\r\n\r\n"
+        );
+        for cut in 0..bytes {
+            assert_eq!(relayed(&answer[..cut], false), (Parsed::Partial, String::new()), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_head_says_where_its_answer_ends() {
+        let table = [
+            ("200 OK", "Content-Length: 0", false, Fence::Length(0), true),
+            ("200 OK", "Content-Length: 7\r\nConnection: close", false, Fence::Length(7), false),
+            ("200 OK", "Transfer-Encoding: Chunked", false, Fence::CHUNKS, true),
+            ("200 OK", "Content-Length: 7", true, Fence::Length(0), true),
+            ("200 OK", "Transfer-Encoding: chunked", true, Fence::Length(0), true),
+            ("304 Not Modified", "Content-Length: 7", false, Fence::Length(0), true),
+            ("204 No Content", "X: y", false, Fence::Length(0), true),
+            ("200", "Content-Length: 1", false, Fence::Length(1), true),
+        ];
+        for (status, headers, is_bodiless, fence, stays_open) in table {
+            let answer = format!("HTTP/1.1 {status}\r\n{headers}\r\n\r\n");
+            let (parsed, _) = relayed(&answer, is_bodiless);
+            let Parsed::Whole(head) = parsed else { panic!("{answer:?}: {parsed:?}") };
+            assert_eq!((head.fence, head.stays_open), (fence, stays_open), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_not_relayed() {
+        let long = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(HEAD_BYTES_MAX));
+        for answer in [
+            "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: X\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nUpgrade: h2c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
+            "nonsense\r\n\r\n",
+            &long,
+        ] {
+            assert_eq!(relayed(answer, false), (Parsed::Odd, String::new()), "{answer:.60?}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A question that is asked of its process without the proxy, and its answer, which passes to the client byte for byte
+//! behind its head.
+//!
+//! Until the answer has begun, the question can still become the proxy's. From then on it is the client's alone: what
+//! breaks off breaks off for the client, too.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
+
+use bytes::BytesMut;
+use http::Method;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::date::get_cached_date;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+use super::answer::{self, AnswerHead, Manner, Parsed};
+use super::connection::{Connection, Heard, in_turn};
+use super::decision::{Passage, Question};
+use super::desk::{Answered, Desk, Mark};
+use super::fence::Fence;
+use crate::exchange::{AnsweredBy, Ended};
+use crate::proxy;
+use crate::proxy::relay::{Connected, Errand, Unanswered};
+use crate::reply::Failure;
+
+/// How much of an answer is read at once. The room is on the stack: who waits for an answer has none for it.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Why an answer has not begun.
+#[derive(Debug)]
+enum Fault {
+    /// The process has broken the connection.
+    Broken,
+    /// It was silent for too long.
+    Silent,
+    /// It has said something that is no plain answer.
+    Odd,
+}
+
+/// An answer whose head has come.
+struct Begun {
+    stream: Stream,
+    head: AnswerHead,
+    /// The head as the client gets it.
+    text: Vec<u8>,
+    /// What has come, from the head on.
+    received: BytesMut,
+}
+
+/// Why the rest of an answer does not come.
+#[derive(Debug)]
+enum Cut {
+    ClientGone,
+    BrokenOff,
+    Silent,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
+    /// Asks a question, and passes the answer on.
+    pub(super) async fn relay(&mut self, question: Question) -> Heard<D::Held> {
+        let Question { head_bytes, is_last, mut errand, turn } = question;
+        // Requests that came together are all read first and leave together then: see `upstream_request_filter`.
+        tokio::task::yield_now().await;
+        let is_last = is_last || self.is_at_its_last();
+        let is_bodiless = errand.method == Method::HEAD;
+        let manner = Manner { is_bodiless, is_last, date: get_cached_date(), told: errand.told() };
+        let asked = {
+            let asking = pin!(ask(&self.front.desk, &mut errand, &manner));
+            tokio::select! {
+                biased;
+                () = self.transport.ended() => None,
+                asked = in_turn(asking, turn) => Some(asked),
+            }
+        };
+        let Some(asked) = asked else {
+            self.front.desk.relayed(*errand, Ended::ClientGone, None);
+            return Heard::Gone;
+        };
+        match asked {
+            Ok(begun) => self.pass_on(head_bytes, is_last, errand, begun).await,
+            Err(Unanswered::Retry) => Heard::Request(Passage::of_head(head_bytes), Some(errand as Mark), None),
+            Err(Unanswered::Failed(failure)) => {
+                let answered = failed(*errand, failure);
+                Heard::Answered { is_last: self.answer(head_bytes, answered, true) }
+            }
+        }
+    }
+
+    /// Passes an answer on that has begun.
+    async fn pass_on(
+        &mut self,
+        head_bytes: usize,
+        is_last: bool,
+        mut errand: Box<Errand>,
+        begun: Begun,
+    ) -> Heard<D::Held> {
+        let Begun { mut stream, head, text, mut received } = begun;
+        self.take_off(head_bytes);
+        self.front.desk.answers(&mut errand, head.status, &received.split_to(head.bytes));
+        self.transport.put(|out| out.extend_from_slice(&text));
+        let mut fence = head.fence;
+        let passed = self.pass_body(&mut errand, &mut stream, &mut fence, &mut received).await;
+        let has_more = !received.is_empty();
+        let ended = match passed {
+            Ok(()) => Ended::Complete,
+            Err(Cut::ClientGone) => Ended::ClientGone,
+            Err(Cut::BrokenOff) => Ended::BrokenOff,
+            Err(Cut::Silent) => Ended::TimedOut,
+        };
+        let is_complete = ended == Ended::Complete;
+        // What a process has said beyond its answer belongs to nobody.
+        let kept = (is_complete && head.stays_open && !has_more).then_some(stream);
+        self.front.desk.relayed(*errand, ended, kept);
+        if is_complete { Heard::Answered { is_last } } else { Heard::Gone }
+    }
+
+    /// Passes a body on, from what has come of it to its end, and sees to it that it leaves. What is left in `received`
+    /// stood behind the end.
+    async fn pass_body(
+        &mut self,
+        errand: &mut Errand,
+        stream: &mut Stream,
+        fence: &mut Fence,
+        received: &mut BytesMut,
+    ) -> Result<(), Cut> {
+        let time = self.front.times.silence;
+        loop {
+            let part = fence.follow(received, |data| self.front.desk.overhears(errand, data));
+            if fence.is_open() {
+                return Err(Cut::BrokenOff);
+            }
+            let part = received.split_to(part);
+            if fence.is_reached() {
+                self.front.desk.heard_out(errand);
+            }
+            let sent = timeout(time, async {
+                self.transport.write_all(&part).await?;
+                self.transport.flush().await
+            });
+            sent.await.ok().and_then(Result::ok).ok_or(Cut::ClientGone)?;
+            if fence.is_reached() {
+                return Ok(());
+            }
+            drop(part);
+            tokio::select! {
+                biased;
+                () = self.transport.ended() => return Err(Cut::ClientGone),
+                read = timeout(errand.patience(), receive(stream, received)) => match read {
+                    Ok(Ok(1..)) => {}
+                    Ok(_) => return Err(Cut::BrokenOff),
+                    Err(_) => return Err(Cut::Silent),
+                },
+            }
+        }
+    }
+}
+
+/// Asks a process; its answer when the head has come.
+async fn ask(desk: &impl Desk, errand: &mut Errand, manner: &Manner) -> Result<Begun, Unanswered> {
+    let Connected { mut stream, is_reused } = desk.connect(errand).await?;
+    match begin(&mut stream, errand, manner).await {
+        Ok((head, text, received)) => Ok(Begun { stream, head, text, received }),
+        Err(Fault::Silent) => Err(Unanswered::Failed(Failure::TimedOut)),
+        Err(Fault::Broken) => Err(desk.broke(errand, is_reused)),
+        Err(Fault::Odd) => {
+            errand.stays();
+            Err(Unanswered::Retry)
+        }
+    }
+}
+
+/// Sends a question, and waits for the head of its answer.
+async fn begin(
+    stream: &mut Stream,
+    errand: &Errand,
+    manner: &Manner,
+) -> Result<(AnswerHead, Vec<u8>, BytesMut), Fault> {
+    let sent = timeout(errand.patience(), async {
+        stream.write_all(errand.request()).await?;
+        stream.flush().await
+    });
+    sent.await.map_err(|_| Fault::Silent)?.map_err(|_| Fault::Broken)?;
+    let (mut received, mut text) = (BytesMut::new(), Vec::new());
+    loop {
+        match timeout(errand.patience(), receive(stream, &mut received)).await {
+            Ok(Ok(1..)) => {}
+            Ok(_) => return Err(Fault::Broken),
+            Err(_) => return Err(Fault::Silent),
+        }
+        match answer::relay(&received, manner, &mut text) {
+            Parsed::Partial => {}
+            Parsed::Odd => return Err(Fault::Odd),
+            Parsed::Whole(head) => return Ok((head, text, received)),
+        }
+    }
+}
+
+/// Waits for a part of an answer; how long it is, 0 at the end. Nothing is lost when the future is dropped.
+async fn receive(stream: &mut Stream, received: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut room = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        received.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
+}
+
+/// A question that has failed, as it is told and answered.
+fn failed(errand: Errand, failure: Failure) -> Answered {
+    let Errand { mut exchange, method, .. } = errand;
+    let reply = failure.reply();
+    exchange.status = failure.status().as_u16();
+    exchange.bytes_out = if method == Method::HEAD { 0 } else { reply.body.len() as u64 };
+    (exchange.answered_by, exchange.ended) = (AnsweredBy::Edge, proxy::ended(Some(failure)));
+    Answered { exchange, method, reply }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! A plain question: a request without a body and without anything unusual in its head. What stands before the proxy asks
+//! it itself and passes the answer on, for less than half of what a session costs.
+//!
+//! It is asked of a process in service that has a place free, over a connection of Pingora's making. That is its first try.
+//! If it fails before the answer has begun, the question goes to the proxy for the next one, under the same rules as when
+//! the first one had been the proxy's (`attempt`, `retry`).
+//!
+//! Not here: bytes (`front`).
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use http::header::{
+    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, USER_AGENT,
+};
+use http::{Method, StatusCode};
+use pingora_core::protocols::Stream;
+
+use super::attempt::Attempts;
+use super::held::Mark;
+use super::retry::Broken;
+use super::sync::X_DENDRON;
+use super::{Context, Edge, forward};
+use crate::answer::{Asked, Head, Headers};
+use crate::credentials::AccessToken;
+use crate::endpoint::{Class, Endpoint};
+use crate::exchange::{AnsweredBy, Ended, Exchange};
+use crate::reply::Failure;
+use crate::route::poll_timeout;
+use crate::upstream::Tried;
+
+/// Headers that concern one connection, besides `Connection` itself. Pingora has rules for them.
+const OF_ONE_CONNECTION: [HeaderName; 7] = [
+    TE,
+    TRAILER,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// A question on its way. When it is dropped, its place at the process is free.
+pub struct Errand {
+    /// Its story so far.
+    pub(crate) exchange: Exchange,
+    /// Its method.
+    pub(crate) method: Method,
+    attempts: Attempts,
+    request: Vec<u8>,
+    patience: Duration,
+    /// What was found of it, if it is a sync that could have been parked.
+    mark: Option<Box<Mark>>,
+    /// What whoever asked is told of it.
+    told: Option<String>,
+}
+
+/// Why there is no answer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The next try is the proxy's.
+    Retry,
+    /// There is none.
+    Failed(Failure),
+}
+
+/// A connection to the process that a question goes to.
+pub struct Connected {
+    /// The connection.
+    pub(crate) stream: Stream,
+    /// Whether another request came before on it, so that the process may just be closing it.
+    pub(crate) is_reused: bool,
+}
+
+impl Edge {
+    /// The question that this request is, from the other end of this address. For anything else, and where the request
+    /// would have to wait, the mark is given back.
+    pub(crate) fn errand(
+        &self,
+        asked: &Asked<'_>,
+        head: &Head<'_>,
+        client: (Option<IpAddr>, bool),
+        started: Instant,
+        mark: Option<Box<Mark>>,
+    ) -> Result<Errand, Option<Box<Mark>>> {
+        let remaining = mark.as_ref().and_then(|mark| mark.remaining);
+        match self.unmarked(asked, head, client, started, remaining) {
+            Some(errand) => Ok(match mark {
+                Some(mark) => self.marked(errand, mark),
+                None => errand,
+            }),
+            None => Err(mark),
+        }
+    }
+
+    fn unmarked(
+        &self,
+        asked: &Asked<'_>,
+        head: &Head<'_>,
+        (peer, is_encrypted): (Option<IpAddr>, bool),
+        started: Instant,
+        remaining: Option<Duration>,
+    ) -> Option<Errand> {
+        let class = asked.endpoint.class;
+        if !is_relayed(asked.method, class) || OF_ONE_CONNECTION.iter().any(|name| head.headers.first(name).is_some()) {
+            return None;
+        }
+        let route = self.parts.routes.of(class);
+        let authorization = asked.headers.first(&AUTHORIZATION);
+        let key = self.key(route, &asked.endpoint, asked.path, asked.query, authorization);
+        let (pool, backend) = self.in_service(route, key, &Tried::default(), Instant::now())?;
+        let place = self.parts.pools.grant(&backend, class).now_or_never()?.ok()?;
+        let mut exchange = self.parts.unread(started);
+        self.parts.describe(&mut exchange, peer, asked);
+        // One that was parked has waited already.
+        let target = remaining.map(|remaining| forward::with_timeout(head.target, remaining));
+        let head = Head { target: target.as_deref().unwrap_or(head.target), ..*head };
+        let request = forward::rewritten(&head, &exchange, is_encrypted, self.parts.trusted.trusts(peer))?;
+        exchange.pool = Some(pool.name().clone());
+        exchange.backend = Some(backend.name().clone());
+        exchange.waited = Some(started.elapsed());
+        let patience = route.patience.for_poll(poll_timeout(asked.query));
+        let method = asked.method.clone();
+        Some(Errand { exchange, method, attempts: Attempts::at(place), request, patience, mark: None, told: None })
+    }
+
+    fn marked(&self, mut errand: Errand, mark: Box<Mark>) -> Errand {
+        let wake = mark.watched.as_ref().and_then(|watched| watched.wake());
+        errand.told = self.told(errand.exchange.client, wake);
+        (errand.exchange.parked, errand.exchange.declined) = (mark.parked, Some(mark.declined));
+        Errand { mark: Some(mark), ..errand }
+    }
+
+    /// A connection to the process.
+    pub(crate) async fn connect(&self, errand: &mut Errand) -> Result<Connected, Unanswered> {
+        let backend = errand.attempts.backend().ok_or(Unanswered::Retry)?;
+        let connected = match backend.take_kept(Instant::now()) {
+            Some(stream) => Connected { stream, is_reused: true },
+            None => Connected { stream: self.connect_anew(errand).await?, is_reused: false },
+        };
+        errand.exchange.connected = Some(errand.exchange.started.elapsed());
+        Ok(connected)
+    }
+
+    async fn connect_anew(&self, errand: &mut Errand) -> Result<Stream, Unanswered> {
+        let peer = errand.attempts.backend().and_then(|backend| backend.peer(errand.patience));
+        let Some(peer) = peer else {
+            errand.attempts.stay();
+            return Err(Unanswered::Retry);
+        };
+        // Kilobytes, for what most questions find done.
+        Box::pin(self.parts.connector.new_stream(&*peer)).await.map_err(|error| {
+            let may_retry = self.not_connected(&errand.exchange, &mut errand.attempts, &error);
+            if may_retry { Unanswered::Retry } else { Unanswered::Failed(Failure::Unreachable) }
+        })
+    }
+
+    /// What follows when the process has broken the connection before it answered.
+    pub(crate) fn broke(&self, errand: &mut Errand, is_reused: bool) -> Unanswered {
+        let Endpoint { class, label, .. } = errand.exchange.endpoint;
+        let broken =
+            Broken { method: &errand.method, label, reused: is_reused, begun: false, replayable: true, repeats: 0 };
+        let may_retry = self.broken(&broken, class, &mut errand.attempts);
+        if may_retry { Unanswered::Retry } else { Unanswered::Failed(Failure::BrokenOff) }
+    }
+
+    /// Takes note that the answer begins, with this status and these bytes.
+    pub(crate) fn answers(&self, errand: &mut Errand, status: StatusCode, head: &[u8]) {
+        let now = Instant::now();
+        errand.attempts.answered();
+        let exchange = &mut errand.exchange;
+        exchange.first_byte = Some(now.saturating_duration_since(exchange.started));
+        (exchange.answered_by, exchange.status) = (AnsweredBy::Synapse, status.as_u16());
+        if status == StatusCode::UNAUTHORIZED || (status == StatusCode::OK && is_sync(exchange.endpoint.class)) {
+            self.token_seen(errand, status);
+        }
+        if let Some(watched) = errand.mark.as_mut().and_then(|mark| mark.watched.as_mut()) {
+            watched.begins(status, &headers(head));
+        }
+    }
+
+    /// The body of the answer has come as a whole. What it teaches is known before the client has all of it.
+    pub(crate) fn heard_out(&self, errand: &mut Errand) {
+        let watched = errand.mark.as_mut().and_then(|mark| mark.watched.take());
+        if let (Some(watched), Some(parking)) = (watched, self.parts.quiet.parking()) {
+            parking.answered(*watched, Instant::now());
+        }
+    }
+
+    /// Synapse has refused the token of a question, or taken that of a sync.
+    fn token_seen(&self, errand: &Errand, status: StatusCode) {
+        let mut lines = [httparse::EMPTY_HEADER; 256];
+        let mut request = httparse::Request::new(&mut lines);
+        // It is dendron that has written it.
+        let _ = request.parse(&errand.request);
+        let headers = Headers::Lines(request.headers);
+        let query = request.path.and_then(|target| Some(target.split_once('?')?.1));
+        let Some(token) = AccessToken::of_request(headers.first(&AUTHORIZATION), query) else { return };
+        if status == StatusCode::UNAUTHORIZED {
+            self.parts.callers.refused(self.parts.callers.hash(&token), Instant::now());
+        } else {
+            let user_agent = headers.first(&USER_AGENT).and_then(|value| HeaderValue::from_bytes(value).ok());
+            self.taken(&token, &errand.exchange, user_agent.as_ref());
+        }
+    }
+
+    /// Tells the story of a question that has ended, and keeps its connection, if that can be used again.
+    pub(crate) fn relayed(&self, errand: Errand, ended: Ended, stream: Option<Stream>) {
+        let Errand { mut exchange, method, mut attempts, .. } = errand;
+        if let (Some(stream), Some(backend)) = (stream, attempts.backend()) {
+            backend.keep(stream, Instant::now());
+        }
+        attempts.end();
+        exchange.ended = ended;
+        self.parts.record(&exchange, method.as_str());
+    }
+}
+
+impl Errand {
+    /// What the process is sent.
+    pub(crate) fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// How long the process may be silent.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// A part of the body of the answer passes.
+    pub(crate) fn overhears(&mut self, part: &[u8]) {
+        self.exchange.bytes_out += part.len() as u64;
+        if let Some(watched) = self.mark.as_mut().and_then(|mark| mark.watched.as_mut()) {
+            watched.goes_on(part);
+        }
+    }
+
+    /// What whoever asked is told of it, and in which header.
+    pub(crate) fn told(&self) -> Option<(HeaderName, String)> {
+        Some((X_DENDRON, self.told.clone()?))
+    }
+
+    /// Has the next try be at the same process, whose answer was not plain.
+    pub(crate) fn stays(&mut self) {
+        self.attempts.stay();
+    }
+
+    /// Gives the proxy all that it is to know.
+    pub(super) fn hand_over(self, context: &mut Context) {
+        context.begun = Some(self.exchange.started);
+        (context.exchange, context.attempts, context.mark) = (self.exchange, self.attempts, self.mark);
+        // That is the next try's to tell.
+        context.exchange.connected = None;
+    }
+}
+
+/// Whether a request is one that is relayed.
+fn is_relayed(method: &Method, class: Class) -> bool {
+    *method == Method::GET || (*method == Method::HEAD && !is_sync(class))
+}
+
+fn is_sync(class: Class) -> bool {
+    matches!(class, Class::Sync | Class::SlidingSync | Class::InitialSync)
+}
+
+/// An answer's headers.
+fn headers(head: &[u8]) -> HeaderMap {
+    let mut lines = [httparse::EMPTY_HEADER; 256];
+    let mut answer = httparse::Response::new(&mut lines);
+    // It was read before.
+    let _ = answer.parse(head);
+    let named = |line: &httparse::Header<'_>| {
+        Some((HeaderName::from_bytes(line.name.as_bytes()).ok()?, HeaderValue::from_bytes(line.value).ok()?))
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in answer.headers.iter().filter_map(named) {
+        headers.append(name, value);
+    }
+    headers
+}
+
+#[cfg(test)]
+impl Errand {
+    /// A question of nobody's to a process that is not there.
+    pub(crate) fn sample(target: &str, method: Method) -> Self {
+        use crate::endpoint::Subject;
+        use crate::exchange::RequestId;
+        use crate::upstream::{BackendSettings, ConnectionTimes, Limits, PoolSettings, Pools};
+        let address = "127.0.0.1:1".parse().unwrap();
+        let backends = vec![BackendSettings { name: "main".to_owned(), address }];
+        let pool = PoolSettings { name: "main".to_owned(), backends };
+        let pools = Pools::new(&[pool], ConnectionTimes::default(), Limits::default());
+        let place = pools.grant(&pools.backends()[0], Class::Main).now_or_never().unwrap().unwrap();
+        let endpoint = Endpoint { class: Class::Main, label: "sample", subject: Subject::None };
+        let exchange = Exchange::new(Instant::now(), RequestId::Given(target.into()), endpoint, None);
+        let request = format!("{method} {target} HTTP/1.1\r\n\r\n").into_bytes();
+        let patience = Duration::from_secs(60);
+        Errand { exchange, method, attempts: Attempts::at(place), request, patience, mark: None, told: None }
+    }
+}

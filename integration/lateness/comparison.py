@@ -57,8 +57,8 @@ def known_to_both(edge: Device, direct: Device, moment: float) -> Values:
     is told again what the other one is not.
 
     Presence is told again when nothing of it has changed that is compared, and a poll that waits at Synapse is not always
-    woken by it: of several users who come at the same moment it is told by the next answer only, whatever that is for. The
-    edge's device asks anew then, and is told seconds before the other one.
+    woken by it: that of several users who come at the same moment may be told by the next answer only, whatever that is
+    for. The edge's device asks anew then, and is told seconds before the other one.
 
     Nothing else is left out: it may become what it was.
     """

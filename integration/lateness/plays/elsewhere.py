@@ -31,12 +31,12 @@ async def invites(scene: Scene) -> None:
     await scene.row("an invite again", invite, [bob])
     await scene.row("a withdrawn invite", lambda: rita.in_room("POST", room, "kick", target), [bob])
     await scene.row("a third invite", invite, [bob])
-    await scene.row("a join", lambda: _join(bob, room, there), [bob])
+    await scene.row("a join", lambda: _join(scene, bob, room, there), [bob])
     await scene.row("the first message after a join", lambda: rita.say(room, "welcome"), [bob])
     await scene.row("a kick", lambda: rita.in_room("POST", room, "kick", target), [bob])
     await scene.row("a message behind one's back", lambda: rita.say(room, "gone"), [])
     await scene.row("an invite after a kick", invite, [bob])
-    await scene.row("a join after a kick", lambda: _join(bob, room, there), [bob])
+    await scene.row("a join after a kick", lambda: _join(scene, bob, room, there), [bob])
     await scene.row("a ban", lambda: rita.in_room("POST", room, "ban", target), [bob])
     direct = {"preset": "private_chat", "invite": [bob.id], "is_direct": True}
     await scene.row("a new room with an invite", lambda: rita.create_room(**direct), [bob])
@@ -53,7 +53,7 @@ async def rooms(scene: Scene) -> None:
         await ten(rita, room)
     scene.begin()
     both, alias = [alice, bob], f"#{name}:{there}"
-    await scene.row("a join by alias", lambda: _join(alice, alias, there, room), [alice])
+    await scene.row("a join by alias", lambda: _join(scene, alice, alias, there, room), [alice])
     await scene.row("history from elsewhere, which concerns nobody", lambda: _read_back(alice, room), [])
     await scene.row("the first message after a join", lambda: rita.say(room, "welcome"), [alice])
     await scene.row("a second join", lambda: bob.join(room), both)
@@ -63,12 +63,12 @@ async def rooms(scene: Scene) -> None:
     await scene.row("a leave", lambda: bob.in_room("POST", room, "leave"), both)
     await scene.row("the last one's leave", lambda: alice.in_room("POST", room, "leave"), [alice])
     await scene.row("messages that are not heard", lambda: ten(rita, room), [])
-    await scene.row("a join after that", lambda: _join(alice, room, there), [alice])
+    await scene.row("a join after that", lambda: _join(scene, alice, room, there), [alice])
     await scene.row("a second join after that", lambda: bob.join(room), both)
     upgrade = {"new_version": "11"}
     upgraded = await scene.row("a room's upgrade", lambda: rita.in_room("POST", room, "upgrade", upgrade), both)
     new = upgraded["replacement_room"]
-    await scene.row("a join of the room in its place", lambda: _join(bob, new, there), [bob])
+    await scene.row("a join of the room in its place", lambda: _join(scene, bob, new, there), [bob])
     await scene.row("a message in the room in its place", lambda: rita.say(new, "moved"), [bob])
 
 
@@ -86,7 +86,7 @@ async def knocking(scene: Scene) -> None:
     await scene.row("a knock again", lambda: alice.do("POST", knocks), [alice])
     invite = partial(rita.in_room, "POST", room, "invite", target)
     await scene.row("an invite after a knock", invite, [alice])
-    await scene.row("a join after a knock", lambda: _join(alice, room, there), [alice])
+    await scene.row("a join after a knock", lambda: _join(scene, alice, room, there), [alice])
     await scene.row("the first message after a join", lambda: rita.say(room, "welcome"), [alice])
 
 
@@ -102,17 +102,21 @@ async def parts(scene: Scene) -> None:
     async with AsyncExitStack() as lock:
         # The last thing that Synapse writes of such a room is that the whole is there.
         await lock.enter_async_context(held(scene.stage.stack["database"], "un_partial_stated_room_stream"))
-        await scene.row("a join, of which nothing is told yet", lambda: alice.join(room, there), [])
+        await scene.row("a join of a part of it", lambda: alice.join(room, there), [])
         # The poll that this has woken waits at Synapse.
         await scene.rest(time.monotonic())
         await scene.row("the whole of the room", lock.aclose, [alice])
     await scene.row("the first message after that", lambda: rita.say(room, "welcome"), [alice])
 
 
-async def _join(account: Account, room_or_alias: str, via: str, room: str | None = None) -> None:
+async def _join(scene: Scene, account: Account, room_or_alias: str, via: str, room: str | None = None) -> None:
     """Joins a room of which Synapse has only a part at first. No sync tells of it before the whole is there."""
     await account.join(room_or_alias, via)
     await whole(account, room or room_or_alias)
+    if scene.sliding:
+        # Where a sliding sync has told of the room before the last row of it came, the empty ones behind it go on from
+        # there (they end where they begin), and the edge keeps none of them until something else has come.
+        await account.say(room or room_or_alias, "here I am")
 
 
 async def _read_back(account: Account, room: str) -> None:

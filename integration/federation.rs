@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
-use time::OffsetDateTime;
 
 use crate::Test;
 use crate::harness::eventually::{SOON, eventually};
+use crate::harness::federated::Federated;
 use crate::harness::metrics::Metrics;
-use crate::harness::stack::Stack;
 use crate::harness::stacks::Stacks;
-use crate::harness::tls::{Authority, Connection, Files, replace};
+use crate::harness::tls::{Authority, Connection, replace};
 use crate::harness::{checkout, dev_folder, ensure, ensure_eq, program};
 
 /// One test, because what it stands on is started for it alone.
@@ -29,22 +28,12 @@ const EXPIRY: &str = "dendron_certificate_expiry_timestamp_seconds";
 /// The classes of requests that homeservers make on each other. The keys are those of `/_matrix/key/v2/server`.
 const CLASSES: [&str; 4] = ["federation_transaction", "federation_read", "federation_join", "well_known"];
 
-/// A homeserver behind dendron.
-struct Server {
-    stack: Stack,
-    url: String,
-    address: String,
-    port: u16,
-    files: Files,
-    expires: OffsetDateTime,
-}
-
 fn two_homeservers(_: &Stacks) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let authority = Authority::new(folder.path())?;
     // They start side by side, and differ in when their certificates expire.
-    let mut a = Server::start("federation-a", &authority, folder.path(), rcgen::date_time_ymd(2040, 1, 1))?;
-    let mut b = Server::start("federation-b", &authority, folder.path(), rcgen::date_time_ymd(2041, 2, 3))?;
+    let mut a = Federated::start("federation-a", &authority, folder.path(), rcgen::date_time_ymd(2040, 1, 1), &[])?;
+    let mut b = Federated::start("federation-b", &authority, folder.path(), rcgen::date_time_ymd(2041, 2, 3), &[])?;
     a.stack.wait_until_ready()?;
     b.stack.wait_until_ready()?;
 
@@ -59,7 +48,7 @@ fn two_homeservers(_: &Stacks) -> Result<(), Failed> {
     new_certificates_are_served(&mut a, &authority)
 }
 
-fn federate(a: &Server, b: &Server, authority: &Authority, folder: &Path) -> Result<(), Failed> {
+fn federate(a: &Federated, b: &Federated, authority: &Authority, folder: &Path) -> Result<(), Failed> {
     let script = checkout().join("integration/clients/federation.py");
     let python: PathBuf = dev_folder().join("clients/bin/python");
     let (a_name, b_name) = (a.name(), b.name());
@@ -82,7 +71,7 @@ fn federate(a: &Server, b: &Server, authority: &Authority, folder: &Path) -> Res
 }
 
 /// The other homeserver's requests arrived through this dendron, and no signature was found wrong.
-fn all_was_granted(server: &Server) -> Result<(), Failed> {
+fn all_was_granted(server: &Federated) -> Result<(), Failed> {
     let metrics = Metrics::scrape(&server.stack.admin())?;
     let name = server.name();
     for class in CLASSES {
@@ -97,7 +86,7 @@ fn all_was_granted(server: &Server) -> Result<(), Failed> {
     Ok(())
 }
 
-fn both_versions_of_http(server: &Server, authority: &Authority) -> Result<(), Failed> {
+fn both_versions_of_http(server: &Federated, authority: &Authority) -> Result<(), Failed> {
     // Over HTTP/2 the name comes as `:authority`, and without a name there is only the default certificate.
     let by_address = server.url.replace("localhost", "127.0.0.1");
     for (option, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
@@ -117,7 +106,7 @@ fn both_versions_of_http(server: &Server, authority: &Authority) -> Result<(), F
 }
 
 /// Files that were replaced are served without a restart; those that are no certificates leave the last good ones.
-fn new_certificates_are_served(server: &mut Server, authority: &Authority) -> Result<(), Failed> {
+fn new_certificates_are_served(server: &mut Federated, authority: &Authority) -> Result<(), Failed> {
     let dendron = server.stack.dendron()?.id();
     let old = authority.shown(server.port)?;
     let mut kept = authority.connect(server.port)?;
@@ -145,7 +134,7 @@ fn new_certificates_are_served(server: &mut Server, authority: &Authority) -> Re
     Ok(())
 }
 
-fn expiry_is_shown(server: &Server) -> Result<(), Failed> {
+fn expiry_is_shown(server: &Federated) -> Result<(), Failed> {
     let shown = Metrics::scrape(&server.stack.admin())?.sum(EXPIRY, &[("listener", &server.address)]);
     ensure_eq!(shown, server.expires.unix_timestamp() as f64, "{EXPIRY} of {}", server.address);
     Ok(())
@@ -164,36 +153,6 @@ fn ask(connection: &mut Connection) -> Result<(), Failed> {
     }
     ensure!(answer.starts_with(b"HTTP/1.1 200 "), "answered with {}", String::from_utf8_lossy(&answer));
     Ok(())
-}
-
-impl Server {
-    /// Starts a stack without waiting for Synapse.
-    fn start(name: &str, authority: &Authority, folder: &Path, expires: OffsetDateTime) -> Result<Self, Failed> {
-        let files = Files::new(folder, name);
-        authority.sign(&files, expires)?;
-        let arguments = [
-            "--tls-certificate",
-            path_text(&files.certificate),
-            "--tls-key",
-            path_text(&files.key),
-            "--listen-tls",
-            "127.0.0.1:0",
-            "--federation-ca",
-            path_text(&authority.file),
-        ];
-        let mut stack = Stack::prepare(name, "monolith", &arguments)?;
-        stack.start_dendron()?;
-        let listeners = stack.facts["dendron"]["listeners"].as_array().cloned().unwrap_or_default();
-        let listener = listeners.iter().find(|listener| listener["tls"] == true).ok_or("no listener has TLS")?;
-        let text = |key: &str| listener[key].as_str().unwrap_or_default().to_owned();
-        let (url, address) = (text("url"), text("address"));
-        let port = address.rsplit(':').next().unwrap_or_default().parse()?;
-        Ok(Server { stack, url, address, port, files, expires })
-    }
-
-    fn name(&self) -> String {
-        self.stack.text(&["server_name"])
-    }
 }
 
 fn path_text(path: &Path) -> &str {

@@ -14,8 +14,10 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::Test;
+use crate::harness::federated::Federated;
 use crate::harness::stack::Stack;
 use crate::harness::stacks::Stacks;
+use crate::harness::tls::Authority;
 use crate::harness::{checkout, dendron, dev_folder, ensure, ensure_eq, program};
 use crate::replication::Listener;
 
@@ -23,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("lateness::what_counts_as_told", what_counts_as_told),
     ("lateness::on_a_monolith", on_a_monolith),
     ("lateness::with_every_writer_apart", with_every_writer_apart),
+    ("lateness::with_another_homeserver", with_another_homeserver),
     ("lateness::every_replay_is_checked", every_replay_is_checked),
 ];
 
@@ -79,6 +82,32 @@ fn with_every_writer_apart(_: &Stacks) -> Result<(), Failed> {
     differential(&stack, &["--presence", "--sliding"])?;
     drop(stack);
     differential(&start("lateness-sharded", "sharded", false)?, &[])
+}
+
+/// What another homeserver brings: its users in rooms here, and its rooms.
+fn with_another_homeserver(_: &Stacks) -> Result<(), Failed> {
+    if !is_long() {
+        return federate(false, &[&[]]);
+    }
+    federate(false, &[&[], &["--sliding"]])?;
+    federate(true, &[&["--presence"], &["--presence", "--sliding"]])
+}
+
+/// Fires it between two stacks, once with each of these options.
+fn federate(has_presence: bool, each: &[&[&str]]) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let authority = Authority::new(folder.path())?;
+    let settings = settings(has_presence).to_string();
+    let start = |name| {
+        let expires = rcgen::date_time_ymd(2040, 1, 1);
+        Federated::start(name, &authority, folder.path(), expires, &["--settings", &settings])
+    };
+    // They start side by side.
+    let (mut here, mut there) = (start("lateness-here")?, start("lateness-there")?);
+    here.stack.wait_until_ready()?;
+    there.stack.wait_until_ready()?;
+    let other = there.stack.folder().display().to_string();
+    each.iter().try_for_each(|more| differential(&here.stack, &[&["--other", &other], *more].concat()))
 }
 
 fn every_replay_is_checked(_: &Stacks) -> Result<(), Failed> {

@@ -5,6 +5,7 @@
 //! - [`stack`]: one of them: databases, dendron, and the Synapse that it starts.
 //! - [`alone`]: a dendron without a stack, with a configuration of the test's own.
 //! - [`child`]: a process that a test started, which never outlives it.
+//! - [`federated`]: a stack that other homeservers can reach.
 //! - [`fronted`]: whether a dendron has the front.
 //! - [`http`]: requests, as a client library makes them and as raw bytes.
 //! - [`http2`]: HTTP/2 frame by frame.
@@ -19,6 +20,7 @@
 pub mod alone;
 pub mod child;
 pub mod eventually;
+pub mod federated;
 pub mod fronted;
 pub mod http;
 pub mod http2;

@@ -40,6 +40,11 @@ def is_event(key: tuple[str, ...]) -> bool:
     return len(key) == 3 and key[0] in _ROOMS
 
 
+def is_presence(key: tuple[str, ...]) -> bool:
+    """Whether an item is a user's presence."""
+    return key[0] == "presence"
+
+
 def counts(answer: Json) -> str:
     """The counts of keys at the server, which stand in every answer and make none worth telling."""
     return _text([answer.get(_COUNTS), answer.get(_FALLBACK)])

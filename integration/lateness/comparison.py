@@ -49,15 +49,25 @@ class Comparison:
 
 
 def known_to_both(edge: Device, direct: Device, moment: float) -> Values:
-    """The events that both devices were told before a point in time.
+    """The events that both devices were told before a point in time, and whose presence the edge's was told as it is.
 
     Synapse tells one of them again where a room's history has branched, which is whenever two processes make an event at
     the same moment: an answer that begins on one branch and ends on the other has in its `state` what differs between
     them (`_calculate_state` in its `handlers/sync.py`). Where answers begin is a matter of moments, so that one device
-    is told again what the other one is not. Nothing but an event is left out: everything else may become what it was.
+    is told again what the other one is not.
+
+    Presence is told again when nothing of it has changed that is compared, and a poll that waits at Synapse is not always
+    woken by it: that of several users who come at the same moment may be told by the next answer only, whatever that is
+    for. The edge's device asks anew then, and is told seconds before the other one.
+
+    Nothing else is left out: it may become what it was.
     """
     mine, theirs = edge.told_before(moment), direct.told_before(moment)
-    return {key: value for key, value in mine.items() if answers.is_event(key) and theirs.get(key) == value}
+    return {
+        key: value
+        for key, value in mine.items()
+        if answers.is_presence(key) or (answers.is_event(key) and theirs.get(key) == value)
+    }
 
 
 def _news(told: Told, known: Values) -> Told:

@@ -21,8 +21,12 @@ STREAMS = {
     "UN_PARTIAL_STATED_ROOMS": "un_partial_stated_room",
     "PROFILE_UPDATES": "profile_updates",
 }
-# Without these something was not played that has to be.
-EXPECTED = {"ROOM", "TYPING", "RECEIPT", "ACCOUNT_DATA", "PUSH_RULES", "TO_DEVICE", "DEVICE_LIST"}
+# Without these something was not played that has to be: by users of one homeserver, and by those of another one.
+EVERYWHERE = {"ROOM", "TYPING", "RECEIPT", "TO_DEVICE", "DEVICE_LIST"}
+EXPECTED = EVERYWHERE | {"ACCOUNT_DATA", "PUSH_RULES"}
+FROM_ELSEWHERE = EVERYWHERE | {"UN_PARTIAL_STATED_ROOMS"}
+# What the edge takes to concern everybody though nothing was lost: it was not understood. Each costs whoever is parked.
+MISUNDERSTOOD = ("unknown_command", "malformed_command", "unknown_stream", "unknown_row", "gap_backwards")
 
 
 async def woken_by_synapse(servers: list[Server]) -> dict[str, float]:
@@ -36,11 +40,17 @@ async def woken_by_synapse(servers: list[Server]) -> dict[str, float]:
     return sums
 
 
-def faults(before: dict[str, float], after: dict[str, float], edge: Metrics) -> list[str]:
+def faults(before: dict[str, float], after: dict[str, float], edge: Metrics, expected: set[str]) -> list[str]:
     """The streams that have woken users at Synapse in the meantime, and nobody at the edge."""
     rose = {stream for stream, count in after.items() if count > before.get(stream, 0.0)}
     woken = {reason for reason, count in edge.by("dendron_sync_wakes_total", "reason").items() if count > 0}
-    found = [f"Synapse counts no wake by {stream}" for stream in sorted(EXPECTED - rose)]
+    found = [f"Synapse counts no wake by {stream}" for stream in sorted(expected - rose)]
     found += [f"Synapse has a stream that is not known here: {stream}" for stream in sorted(rose - STREAMS.keys())]
     silent = [stream for stream in sorted(rose & STREAMS.keys()) if STREAMS[stream] not in woken]
     return found + [f"{STREAMS[stream]} has woken users at Synapse, and nobody at the edge" for stream in silent]
+
+
+def doubts(edge: Metrics) -> list[str]:
+    """What the edge did not understand of what Synapse publishes, while no process has begun anew."""
+    counted = edge.by("dendron_replication_doubts_total", "kind")
+    return [f"{counted[kind]:.0f} times {kind}" for kind in MISUNDERSTOOD if counted.get(kind)]

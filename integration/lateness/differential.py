@@ -7,7 +7,17 @@ import statistics
 from collections.abc import Awaitable, Callable
 
 from http_client import Failure
-from plays import ephemeral, keys, membership, messages, own_data, rooms, sessions
+from plays import (
+    elsewhere,
+    ephemeral,
+    federation,
+    keys,
+    membership,
+    messages,
+    own_data,
+    rooms,
+    sessions,
+)
 from scene import Row, Scene
 from stage import Stage
 
@@ -42,11 +52,32 @@ PLAYS: dict[str, tuple[Play, list[str]]] = {
     "sessions": (sessions.sessions, ["left", "deleted", "changed", "locked", "deactivated"]),
 }
 WITH_PRESENCE: dict[str, tuple[Play, list[str]]] = {"presence": (ephemeral.presence, ["alice", "bob"])}
+# Each with a third one, of another homeserver.
+FEDERATION: dict[str, tuple[Play, list[str]]] = {
+    "remote-messages": (federation.messages, ["alice", "bob"]),
+    "remote-guest": (federation.guest, ["alice", "bob"]),
+    "remote-moderator": (federation.moderator, ["alice", "bob"]),
+    "remote-knocking": (federation.knocking, ["alice", "bob"]),
+    "remote-typing": (federation.typing, ["alice", "bob"]),
+    "remote-receipts": (federation.receipts, ["alice", "bob"]),
+    "remote-to-device": (federation.to_device, ["alice", "bob"]),
+    "remote-devices": (federation.devices, ["alice", "bob"]),
+    "remote-cross-signing": (federation.cross_signing, ["alice", "bob"]),
+    "remote-key-counts": (federation.key_counts, ["alice", "bob"]),
+    "elsewhere-invites": (elsewhere.invites, ["alice", "bob"]),
+    "elsewhere-rooms": (elsewhere.rooms, ["alice", "bob"]),
+    "elsewhere-parts": (elsewhere.parts, ["alice", "bob"]),
+    "elsewhere-knocking": (elsewhere.knocking, ["alice", "bob"]),
+}
+FEDERATION_WITH_PRESENCE: dict[str, tuple[Play, list[str]]] = {
+    "remote-presence": (federation.presence, ["alice", "bob"])
+}
 
 
 async def run(stage: Stage, parks: bool, presence: bool, sliding: bool, only: str = "") -> list[Row]:
-    """Plays everything, a few plays at once, and returns all rows."""
-    plays = PLAYS | (WITH_PRESENCE if presence else {})
+    """Plays everything that is to be played on a stage, a few plays at once, and returns all rows."""
+    always, more = (FEDERATION, FEDERATION_WITH_PRESENCE) if stage.other else (PLAYS, WITH_PRESENCE)
+    plays = always | (more if presence else {})
     gate = asyncio.Semaphore(AT_ONCE)
     running = [
         _play(stage, gate, name, play, people, parks, sliding)

@@ -91,9 +91,11 @@ class Scene:
         """All devices that watch."""
         return [device for account in self.accounts for device in account.devices]
 
-    async def row(self, source: str, fire: Fire, wakes: list[Account], counts: bool = False) -> Any:
-        """Fires a source, and returns what that gives. `wakes` are the accounts that must be told of it; `counts`: counts of
-        keys change."""
+    async def row(
+        self, source: str, fire: Fire, wakes: list[Account], counts: bool = False, at_least: int = 1
+    ) -> Any:
+        """Fires a source, and returns what that gives. `wakes` are the accounts that must be told of it, and each of
+        `at_least` so many items; `counts`: counts of keys change."""
         await self.rest()
         fired = time.monotonic()
         given = await fire()
@@ -103,7 +105,7 @@ class Scene:
             if not account.devices or any(device.ended for device in account.devices):
                 continue
             row = Row(self.name, source, account.id.split(":")[0], must=account.id in expected)
-            await self._settle(account, fired, done, row)
+            await self._settle(account, fired, done, row, at_least)
             if counts:
                 await self._same_counts(account, done, row)
             self.rows.append(row)
@@ -141,13 +143,13 @@ class Scene:
             row.faults.append(f"the ends differ: {[device.ended for device in devices]}")
         self.rows.append(row)
 
-    async def rest(self) -> None:
-        """Waits until every device waits, and the edge can have parked its own."""
+    async def rest(self, since: float = 0.0) -> None:
+        """Waits until every device waits, by a poll that has begun since then, and the edge can have parked its own."""
         self._tell_devices()
         deadline = time.monotonic() + REST_SECONDS
-        while not all(_waits(device) for device in self.devices()):
+        while not all(_waits(device, since) for device in self.devices()):
             if time.monotonic() > deadline:
-                busy = [device for device in self.devices() if not _waits(device)]
+                busy = [device for device in self.devices() if not _waits(device, since)]
                 told = {
                     device.name: (device.broken[-2:], [sorted(poll.items)[:4] for poll in device.polls[-4:]])
                     for device in busy
@@ -160,18 +162,21 @@ class Scene:
             if account.edge:
                 account.edge.must_be_held = self.parks
 
-    async def _settle(self, account: Account, fired: float, done: float, row: Row) -> None:
-        """Waits until both devices have been told the same, and judges it."""
+    async def _settle(self, account: Account, fired: float, done: float, row: Row, at_least: int) -> None:
+        """Waits until both devices have been told the same, and enough, and judges it."""
         direct, edge = account.watches()
         deadline = done + self.equal_seconds
         known = known_to_both(edge, direct, fired)
         while True:
             found = Comparison.of(edge, direct, fired, known)
-            if found.is_same and (found.edge or not row.must) and time.monotonic() > done + GRACE_SECONDS:
+            is_enough = len(found.edge) >= at_least or not row.must
+            if found.is_same and is_enough and time.monotonic() > done + GRACE_SECONDS:
                 break
             if time.monotonic() > deadline:
                 if not found.is_same:
                     row.faults.append(found.difference())
+                elif not is_enough:
+                    row.faults.append(f"only {len(found.edge)} items were told of {at_least}")
                 break
             await asyncio.sleep(0.02)
         row.items, row.repeated, row.late_seconds = len(found.direct), found.repeated, found.late_seconds
@@ -218,6 +223,6 @@ class Scene:
         return (await server.send("GET", COUNTS + str(next(self._ways)), device.token)).status == 200
 
 
-def _waits(device: Device) -> bool:
-    since = device.waits_since
-    return device.ended is not None or (since is not None and time.monotonic() - since > HELD_SECONDS)
+def _waits(device: Device, since: float) -> bool:
+    began = device.waits_since
+    return device.ended is not None or (began is not None and since <= began < time.monotonic() - HELD_SECONDS)

@@ -145,7 +145,7 @@ async def run(stage: Stage, watchers: int, replays: int, seconds: float) -> Tall
 
 
 async def _people(stage: Stage, watchers: int) -> tuple[list[Account], list[str]]:
-    accounts = [await stage.register(f"soak{number}") for number in range(watchers)]
+    accounts = [await stage.home.register(f"soak{number}") for number in range(watchers)]
     rooms = []
     for begin in range(0, watchers, ROOM_MEMBERS):
         members = accounts[begin : begin + ROOM_MEMBERS]

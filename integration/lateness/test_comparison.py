@@ -28,6 +28,10 @@ def receipt(event: str, thread: str) -> dict[str, Any]:
     return {"rooms": {"join": {ROOM: {"ephemeral": {"events": [{"type": "m.receipt", "content": content}]}}}}}
 
 
+def presence(state: str) -> dict[str, Any]:
+    return {"presence": {"events": [{"sender": "@a:localhost", "content": {"presence": state}}]}}
+
+
 def told(*answered: tuple[float, dict[str, Any]]) -> Device:
     """A device that was told so at these times."""
     device: Any = Device("a device", None, "", "")  # type: ignore[arg-type]
@@ -61,6 +65,14 @@ class Compared(unittest.TestCase):
         before = (1.0, message("$old"))
         found = compare(told(before), told(before, (12.0, message("$old", redacted_because=message("$new")))))
         self.assertFalse(found.is_same)
+
+    def test_presence_that_the_edge_has_told_may_come_later_directly(self) -> None:
+        before = (1.0, presence("online"))
+        self.assertTrue(compare(told(before), told((12.0, presence("online")))).is_same)
+        self.assertTrue(compare(told(before, (12.0, presence("online"))), told(before)).is_same)
+        self.assertFalse(compare(told(before), told(before, (12.0, presence("offline")))).is_same)
+        gone = (2.0, presence("offline"))
+        self.assertFalse(compare(told(before, gone), told(before, (12.0, presence("online")))).is_same)
 
     def test_what_is_no_event_may_become_again_what_it_was(self) -> None:
         for body in (typing("@a:localhost"), receipt("$event", "$thread")):

@@ -6,5 +6,7 @@
 * ``ephemeral``: typing, receipts, presence;
 * ``keys``: messages to devices, devices, and their keys;
 * ``rooms``: what happens to whole rooms;
-* ``sessions``: what ends a session.
+* ``sessions``: what ends a session;
+* ``federation``: what a user of another homeserver does in rooms of this one;
+* ``elsewhere``: rooms of another homeserver.
 """

@@ -19,17 +19,21 @@ async def typing(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
+    await types(scene, bob, room)
+
+
+async def types(scene: Scene, typist: Account, room: str) -> None:
+    """Somebody types in a room that has everybody in it."""
     for device in scene.devices():
         device.long_milliseconds = LONG_WAIT_MILLISECONDS
     scene.begin()
-    both = [alice, bob]
-    who = f"typing/{segment(bob.id)}"
-    types = {"typing": True, "timeout": 20_000}
-    await scene.row("typing", lambda: bob.in_room("PUT", room, who, types), both)
-    await scene.row("typing no more", lambda: bob.in_room("PUT", room, who, {"typing": False}), both)
+    who = f"typing/{segment(typist.id)}"
+    does = {"typing": True, "timeout": 20_000}
+    await scene.row("typing", lambda: typist.in_room("PUT", room, who, does), scene.accounts)
+    await scene.row("typing no more", lambda: typist.in_room("PUT", room, who, {"typing": False}), scene.accounts)
     shortly = {"typing": True, "timeout": 6_000}
-    await scene.row("typing for a while", lambda: bob.in_room("PUT", room, who, shortly), both)
-    await scene.comes("the end of that while", both, TYPING_END_SECONDS)
+    await scene.row("typing for a while", lambda: typist.in_room("PUT", room, who, shortly), scene.accounts)
+    await scene.comes("the end of that while", scene.accounts, TYPING_END_SECONDS)
 
 
 async def receipts(scene: Scene) -> None:
@@ -37,21 +41,26 @@ async def receipts(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
-    first, second = await alice.say(room, "first"), await alice.say(room, "second")
+    await reads(scene, bob, alice, room)
+
+
+async def reads(scene: Scene, reader: Account, writer: Account, room: str) -> None:
+    """Somebody reads what another has written in a room that has everybody in it."""
+    first, second = await writer.say(room, "first"), await writer.say(room, "second")
     aside = {"msgtype": "m.text", "body": "aside", "m.relates_to": {"rel_type": "m.thread", "event_id": first}}
-    threaded = await alice.send(room, aside)
+    threaded = await writer.send(room, aside)
     scene.begin()
-    both = [alice, bob]
+    all_of_them, oneself = scene.accounts, [account for account in scene.accounts if account is reader]
     sources: list[tuple[str, str, str, dict[str, str], list[Account]]] = [
-        ("a private receipt", "m.read.private", first, {}, [bob]),
-        ("a receipt", "m.read", second, {}, both),
-        ("a receipt in a thread", "m.read", threaded, {"thread_id": first}, both),
-        ("a receipt in the main thread", "m.read", second, {"thread_id": "main"}, both),
-        ("a private receipt in a thread", "m.read.private", threaded, {"thread_id": first}, [bob]),
+        ("a private receipt", "m.read.private", first, {}, oneself),
+        ("a receipt", "m.read", second, {}, all_of_them),
+        ("a receipt in a thread", "m.read", threaded, {"thread_id": first}, all_of_them),
+        ("a receipt in the main thread", "m.read", second, {"thread_id": "main"}, all_of_them),
+        ("a private receipt in a thread", "m.read.private", threaded, {"thread_id": first}, oneself),
     ]
     for source, kind, event, body, wakes in sources:
         path = f"receipt/{kind}/{segment(event)}"
-        await scene.row(source, partial(bob.in_room, "POST", room, path, body), wakes)
+        await scene.row(source, partial(reader.in_room, "POST", room, path, body), wakes)
 
 
 async def presence(scene: Scene) -> None:
@@ -59,8 +68,15 @@ async def presence(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
+    await comes_and_goes(scene, bob)
+
+
+async def comes_and_goes(scene: Scene, account: Account) -> None:
+    """Somebody who shares a room with everybody says so."""
     scene.begin()
-    status = f"presence/{segment(bob.id)}/status"
+    # Of both kinds of sync only this one tells it.
+    told = [] if scene.sliding else scene.accounts
+    status = f"presence/{segment(account.id)}/status"
     for state in ("unavailable", "online"):
         change = {"presence": state, "status_msg": f"now {state}"}
-        await scene.row(f"presence {state}", partial(bob.do, "PUT", status, change), [alice, bob])
+        await scene.row(f"presence {state}", partial(account.do, "PUT", status, change), told)

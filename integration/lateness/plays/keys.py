@@ -22,18 +22,23 @@ SHORT_WAIT_MILLISECONDS = 3_000
 async def to_device(scene: Scene) -> None:
     """Alice sends to Bob's devices."""
     alice, bob = scene.accounts
+    await sends(scene, alice, bob)
+
+
+async def sends(scene: Scene, sender: Account, bob: Account) -> None:
+    """Somebody sends to Bob's devices."""
     scene.begin()
-    await scene.row("a message to devices", lambda: alice.send_to_device(bob.id, {"number": 0}), [bob])
-    await scene.row("150 messages to devices", lambda: _many(alice, bob), [bob])
-    await scene.row("a message to devices behind many", lambda: alice.send_to_device(bob.id, {"number": "z"}), [bob])
+    await scene.row("a message to devices", lambda: sender.send_to_device(bob.id, {"number": 0}), [bob])
+    await scene.row("150 messages to devices", lambda: _many(sender, bob), [bob], at_least=MANY_MESSAGES)
+    await scene.row("a message to devices behind many", lambda: sender.send_to_device(bob.id, {"number": "z"}), [bob])
 
 
-async def _many(alice: Account, bob: Account) -> None:
+async def _many(sender: Account, bob: Account) -> None:
     gate = asyncio.Semaphore(MESSAGES_AT_ONCE)
 
     async def send(number: int) -> None:
         async with gate:
-            await alice.send_to_device(bob.id, {"number": number})
+            await sender.send_to_device(bob.id, {"number": number})
 
     await asyncio.gather(*(send(number) for number in range(1, MANY_MESSAGES + 1)))
 
@@ -43,18 +48,23 @@ async def devices(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
+    await changes_devices(scene, bob)
+
+
+async def changes_devices(scene: Scene, owner: Account) -> None:
+    """The devices of somebody who shares a room with everybody come, change and go."""
+    asker, told = scene.accounts[0], scene.accounts
     scene.begin()
-    both = [alice, bob]
-    await scene.row("a new device", lambda: bob.log_in("NEWDEVICE"), both)
+    await scene.row("a new device", lambda: owner.log_in("NEWDEVICE"), told)
     name = {"display_name": "renamed"}
-    await scene.row("a renamed device", lambda: bob.do("PUT", "devices/NEWDEVICE", name), both)
-    await scene.row("a deleted device", lambda: bob.prove_and_do("DELETE", "devices/NEWDEVICE", {}), both)
-    keys = {"device_keys": device_keys(bob)}
-    await scene.row("keys of a device", lambda: bob.do("POST", "keys/upload", keys), both)
+    await scene.row("a renamed device", lambda: owner.do("PUT", "devices/NEWDEVICE", name), told)
+    await scene.row("a deleted device", lambda: owner.prove_and_do("DELETE", "devices/NEWDEVICE", {}), told)
+    keys = {"device_keys": device_keys(owner)}
+    await scene.row("keys of a device", lambda: owner.do("POST", "keys/upload", keys), told)
     backup = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "abcdefg"}}
-    await scene.row("a key backup, which concerns nobody", lambda: bob.do("POST", "room_keys/version", backup), [])
-    query = {"device_keys": {bob.id: []}}
-    await scene.row("a query of keys, which concerns nobody", lambda: alice.do("POST", "keys/query", query), [])
+    await scene.row("a key backup, which concerns nobody", lambda: owner.do("POST", "room_keys/version", backup), [])
+    query = {"device_keys": {owner.id: []}}
+    await scene.row("a query of keys, which concerns nobody", lambda: asker.do("POST", "keys/query", query), [])
 
 
 async def cross_signing(scene: Scene) -> None:
@@ -62,21 +72,29 @@ async def cross_signing(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
-    device = device_keys(bob)
-    await bob.do("POST", "keys/upload", {"device_keys": device})
-    hers, his = Identity(alice), Identity(bob)
-    await hers.upload()
+    await signs(scene, bob)
+
+
+async def signs(scene: Scene, owner: Account) -> None:
+    """The same of somebody who shares a room with everybody, of whom the first signs the other's identity."""
+    signer, told = scene.accounts[0], scene.accounts
+    device = device_keys(owner)
+    await owner.do("POST", "keys/upload", {"device_keys": device})
+    own, signed = Identity(signer), Identity(owner)
+    await own.upload()
     scene.begin()
-    both = [alice, bob]
-    await scene.row("cross-signing keys", his.upload, both)
-    signed = {bob.id: {bob.device_id: his.self_signing.sign(bob.id, his.self_signing.public, device)}}
-    await scene.row("a signature of one's own device", lambda: bob.do("POST", "keys/signatures/upload", signed), both)
-    master = hers.user_signing.sign(alice.id, hers.user_signing.public, his.master_key)
-    signed_user = {bob.id: {his.master.public: master}}
+    await scene.row("cross-signing keys", signed.upload, told)
+    signature = signed.self_signing.sign(owner.id, signed.self_signing.public, device)
+    of_device = {owner.id: {owner.device_id: signature}}
     await scene.row(
-        "a signature of somebody else", lambda: alice.do("POST", "keys/signatures/upload", signed_user), [alice]
+        "a signature of one's own device", lambda: owner.do("POST", "keys/signatures/upload", of_device), told
     )
-    await scene.row("new cross-signing keys", Identity(bob).upload, both)
+    master = own.user_signing.sign(signer.id, own.user_signing.public, signed.master_key)
+    of_user = {owner.id: {signed.master.public: master}}
+    await scene.row(
+        "a signature of somebody else", lambda: signer.do("POST", "keys/signatures/upload", of_user), [signer]
+    )
+    await scene.row("new cross-signing keys", Identity(owner).upload, told)
 
 
 async def key_counts(scene: Scene) -> None:
@@ -84,13 +102,18 @@ async def key_counts(scene: Scene) -> None:
     alice, bob = scene.accounts
     room = await alice.create_room()
     await bob.join(room)
+    await claims(scene, alice, bob)
+
+
+async def claims(scene: Scene, claimant: Account, bob: Account) -> None:
+    """The same, with somebody who claims them."""
     for device in scene.devices():
         device.long_milliseconds = SHORT_WAIT_MILLISECONDS
     scene.begin()
     await scene.row("one-time keys", lambda: _upload_one_time_keys(bob), [], counts=True)
     await scene.row("a fallback key", lambda: _upload_fallback_keys(bob), [], counts=True)
     for claimed in ("a claimed key", "the last key claimed", "the fallback key claimed"):
-        await scene.row(claimed, partial(_claim, alice, bob), [], counts=True)
+        await scene.row(claimed, partial(_claim, claimant, bob), [], counts=True)
 
 
 def device_keys(account: Account) -> dict[str, Any]:
@@ -141,9 +164,9 @@ async def _upload_fallback_keys(account: Account) -> None:
 
 async def _upload_of_all(devices: list[Device], account: Account, body: dict[str, Any]) -> None:
     for device in devices:
-        await account.stage.acts.call("POST", "/_matrix/client/v3/keys/upload", device.token, body)
+        await account.server.call("POST", "/_matrix/client/v3/keys/upload", device.token, body)
 
 
-async def _claim(alice: Account, bob: Account) -> None:
+async def _claim(claimant: Account, bob: Account) -> None:
     wanted = {device.device_id: "signed_curve25519" for device in bob.devices}
-    await alice.do("POST", "keys/claim", {"one_time_keys": {bob.id: wanted}})
+    await claimant.do("POST", "keys/claim", {"one_time_keys": {bob.id: wanted}})

@@ -34,7 +34,7 @@ async def messages(scene: Scene) -> None:
     sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "s"}
     await scene.row("an encrypted message", lambda: alice.send(room, sealed, "m.room.encrypted"), both)
     await _state(scene, alice, room, both)
-    await scene.row("ten messages", lambda: _ten(alice, room), both)
+    await scene.row("ten messages", lambda: ten(alice, room), both, at_least=10)
     await scene.row("many things at once", lambda: _mixture(alice, bob, room), both)
 
 
@@ -50,9 +50,10 @@ async def _state(scene: Scene, alice: Account, room: str, both: list[Account]) -
         await scene.row(f"state {kind}", partial(alice.set_state, room, kind, content), both)
 
 
-async def _ten(alice: Account, room: str) -> None:
+async def ten(account: Account, room: str) -> None:
+    """Ten messages, one after the other."""
     for number in range(10):
-        await alice.say(room, f"number {number}")
+        await account.say(room, f"number {number}")
 
 
 async def _mixture(alice: Account, bob: Account, room: str) -> None:

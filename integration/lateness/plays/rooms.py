@@ -51,24 +51,24 @@ async def threads(scene: Scene) -> None:
 async def _purge(admin: Account, room: str) -> None:
     path = f"{ADMIN}/v1/purge_history/{segment(room)}"
     body = {"purge_up_to_ts": int(time.time() * 1000), "delete_local_events": True}
-    purge = (await admin.stage.main.call("POST", path, admin.token, body))["purge_id"]
+    purge = (await admin.server.call("POST", path, admin.token, body))["purge_id"]
     await _until_over(admin, f"{ADMIN}/v1/purge_history_status/{purge}")
 
 
 async def _delete(admin: Account, room: str) -> None:
     path = f"{ADMIN}/v2/rooms/{segment(room)}"
-    delete = (await admin.stage.main.call("DELETE", path, admin.token, {"purge": True}))["delete_id"]
+    delete = (await admin.server.call("DELETE", path, admin.token, {"purge": True}))["delete_id"]
     await _until_over(admin, f"{ADMIN}/v2/rooms/delete_status/{delete}")
 
 
 async def _until_over(admin: Account, status: str) -> None:
     deadline = time.monotonic() + BACKGROUND_SECONDS
     # Synapse's own deletion fails now and then, at the table that sliding sync is made from; everybody has left by then.
-    while (told := await admin.stage.main.call("GET", status, admin.token))["status"] not in ("complete", "failed"):
+    while (told := await admin.server.call("GET", status, admin.token))["status"] not in ("complete", "failed"):
         require(time.monotonic() < deadline, f"{status}: {told}")
         await asyncio.sleep(0.1)
 
 
 async def _notice(admin: Account, bob: Account) -> None:
     body = {"user_id": bob.id, "content": {"msgtype": "m.text", "body": "the server says"}}
-    await admin.stage.main.call("POST", f"{ADMIN}/v1/send_server_notice", admin.token, body)
+    await admin.server.call("POST", f"{ADMIN}/v1/send_server_notice", admin.token, body)

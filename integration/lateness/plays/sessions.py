@@ -17,7 +17,7 @@ async def sessions(scene: Scene) -> None:
         # Synapse looks at a session only at the beginning of a poll.
         account.watches()[0].long_milliseconds = 2_000
     scene.begin()
-    await scene.ends("a logout", lambda: _log_out(scene.stage.acts, left), left, left.devices[1:])
+    await scene.ends("a logout", lambda: _log_out(scene.stage.home.acts, left), left, left.devices[1:])
     ids = {"devices": [device.device_id for device in deleted.devices]}
     await scene.ends(
         "deleted devices", lambda: deleted.prove_and_do("POST", "delete_devices", ids), deleted, deleted.devices
@@ -38,8 +38,8 @@ async def _change_password(account: Account) -> None:
 
 async def _lock(admin: Account, account: Account) -> None:
     path = f"{ADMIN}/v2/users/{segment(account.id)}"
-    await admin.stage.main.call("PUT", path, admin.token, {"locked": True})
+    await admin.server.call("PUT", path, admin.token, {"locked": True})
 
 
 async def _deactivate(admin: Account, account: Account) -> None:
-    await admin.stage.main.call("POST", f"{ADMIN}/v1/deactivate/{segment(account.id)}", admin.token, {})
+    await admin.server.call("POST", f"{ADMIN}/v1/deactivate/{segment(account.id)}", admin.token, {})

@@ -132,6 +132,21 @@ fn invalidated_caches_repeat_and_go_back() {
 }
 
 #[test]
+fn old_events_are_told_from_the_last_one_back() {
+    let mut sequencer = settled(&["POSITION backfill w 5 5"]);
+    let lines = [
+        r#"RDATA backfill w 8 ["$c","!r:a","m.room.member","@u:b",null,null]"#,
+        r#"RDATA backfill w 7 ["$b","!r:a","m.room.member","@v:b",null,null]"#,
+        r#"RDATA backfill w 6 ["$a","!r:a","m.room.create","",null,null]"#,
+        "POSITION backfill w 5 8",
+        r#"RDATA backfill w 12 ["$d","!r:a","m.room.message",null,null,null]"#,
+        "POSITION backfill w 9 9",
+    ];
+    let told = changes_of(&mut sequencer, &lines);
+    assert!(told.iter().all(|change| change.ends_with(" Nobody")), "{told:?}");
+}
+
+#[test]
 fn a_line_tells_what_it_was() {
     let mut sequencer = Sequencer::new(hasher());
     let mut line = |line: &str| sequencer.line(line, Instant::now(), &mut Vec::new());

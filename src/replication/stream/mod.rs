@@ -66,7 +66,9 @@ pub struct Rule {
     /// Its name in the protocol.
     pub name: &'static str,
     /// Whether its positions tell what was missed. Those of `caches` repeat and go back, because its writers read beyond
-    /// the position that they tell (`get_all_updated_caches` in Synapse's `storage/databases/main/cache.py`).
+    /// the position that they tell (`get_all_updated_caches` in Synapse's `storage/databases/main/cache.py`). Those of
+    /// `backfill` are told from the last one back, since old events are counted downwards
+    /// (`get_all_new_backfill_event_rows` in `events_worker.py` there); what is missed of them concerns nobody.
     pub is_counted: bool,
     /// Whom a row concerns.
     of_row: OfRow,
@@ -79,17 +81,21 @@ const fn counted(stream: Stream, name: &'static str, of_row: OfRow) -> Rule {
     Rule { stream, name, is_counted: true, of_row }
 }
 
+const fn uncounted(stream: Stream, name: &'static str, of_row: OfRow) -> Rule {
+    Rule { stream, name, is_counted: false, of_row }
+}
+
 /// Every stream that Synapse 1.163 has, in the order of [`Stream`].
 pub const TABLE: [Rule; 19] = [
     counted(Stream::Events, "events", |row, _| rules::events(row)),
-    counted(Stream::Backfill, "backfill", |row, _| rules::backfill(row)),
+    uncounted(Stream::Backfill, "backfill", |row, _| rules::backfill(row)),
     counted(Stream::Presence, "presence", |row, _| rules::presence(row)),
     counted(Stream::PresenceFederation, "presence_federation", |row, _| rules::nobody(row, 2)),
     counted(Stream::Typing, "typing", |row, _| rules::typing(row)),
     counted(Stream::Receipts, "receipts", |row, _| rules::receipts(row)),
     counted(Stream::PushRules, "push_rules", |row, _| rules::user(row, 1)),
     counted(Stream::Pushers, "pushers", |row, _| rules::nobody(row, 4)),
-    Rule { stream: Stream::Caches, name: "caches", is_counted: false, of_row: caches::concerns },
+    uncounted(Stream::Caches, "caches", caches::concerns),
     counted(Stream::DeviceLists, "device_lists", |row, _| rules::device_lists(row)),
     counted(Stream::ToDevice, "to_device", |row, _| rules::to_device(row)),
     counted(Stream::Federation, "federation", |row, _| rules::nobody(row, 2)),

@@ -11,6 +11,7 @@ use super::client::{Answer, Client};
 use super::requests::{Asked, BROKEN, UPGRADE, UPGRADED};
 use crate::front::edge::{poll, settled};
 use crate::harness::ensure;
+use crate::harness::eventually::eventually;
 use crate::harness::http;
 use crate::harness::matrix::{User, encoded};
 use crate::harness::numbers::Numbers;
@@ -23,6 +24,8 @@ const PIPELINE_MAX: usize = 6;
 const TIMEOUTS: [u64; 3] = [3_000, 10_000, 30_000];
 /// How long before its time is over a sync may be answered with what was kept, though something happens.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
+/// By when a sync that asks anew must tell what was written before.
+const TOLD_WITHIN: Duration = Duration::from_millis(300);
 
 /// A player.
 pub struct Player<'scene> {
@@ -233,9 +236,8 @@ impl<'scene> Player<'scene> {
         {
             // Something else may have ended it before; then the next one tells this.
             ensure!(next != since, "{news} is not in {answer:?}");
-            let target = format!("/_matrix/client/v3/sync?timeout=0&since={next}");
-            let following = self.user.get(&target)?.text();
-            ensure!(following.contains(news), "{news} is neither in {answer:?} nor in {following}");
+            let is_told = self.is_told_from(next, news);
+            is_told.map_err(|failed| format!("{}, nor in {answer:?}", failed.message().unwrap_or_default()))?;
         }
         if answer.header("x-dendron") == "replay" {
             ensure!(next == since, "a sync from {since} was answered with {answer:?}");
@@ -246,6 +248,16 @@ impl<'scene> Player<'scene> {
             self.since = None;
         }
         Ok(if answer.header("x-dendron").starts_with("woken:") { "woken" } else { "forwarded" })
+    }
+
+    /// Synapse answers who has written before it tells others of it, so that a sync that asks at once may come first.
+    fn is_told_from(&self, since: &str, news: &str) -> Result<(), Failed> {
+        let target = format!("/_matrix/client/v3/sync?timeout=0&since={since}");
+        eventually(TOLD_WITHIN, || {
+            let following = self.user.get(&target)?.text();
+            ensure!(following.contains(news), "{news} is not in {following}");
+            Ok(())
+        })
     }
 
     /// Has something happen that all of the user's syncs must tell.

@@ -6,12 +6,14 @@
 use std::mem::MaybeUninit;
 
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use httparse::{Header, ParserConfig, Response, Status};
 
 use super::fence::Fence;
 use super::head::HEADERS_MAX;
+use super::wire::{self, Manner};
 use crate::answer::malformed::content_length;
+use crate::proxy::relay::Told;
 
 /// The longest head. Pingora has bounds of its own for longer ones.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -39,22 +41,10 @@ pub(super) struct AnswerHead {
     pub(super) stays_open: bool,
 }
 
-/// What is to be known of the request.
-#[derive(Debug)]
-pub(super) struct Manner {
-    /// Whether it was a `HEAD`.
-    pub(super) is_bodiless: bool,
-    /// Whether the client's connection ends with the answer.
-    pub(super) is_last: bool,
-    /// The moment, as HTTP writes it.
-    pub(super) date: HeaderValue,
-    /// What whoever asked is told of the request, in a header of its own.
-    pub(super) told: Option<(HeaderName, String)>,
-}
-
 /// Looks for a head at the beginning of what has arrived, and writes it behind what is in `out`: all of it but what
-/// concerns the connection to the process, and the date, which is that of the server that sends (as Pingora has it).
-pub(super) fn relay(arrived: &[u8], manner: &Manner, out: &mut Vec<u8>) -> Parsed {
+/// concerns the connection to the process, and the date, which is that of the server that sends (as Pingora has it); and
+/// what whoever asked is told.
+pub(super) fn relay(arrived: &[u8], told: Option<Told<'_>>, manner: &Manner, out: &mut Vec<u8>) -> Parsed {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, arrived, &mut room);
@@ -64,7 +54,7 @@ pub(super) fn relay(arrived: &[u8], manner: &Manner, out: &mut Vec<u8>) -> Parse
         _ => return Parsed::Odd,
     };
     let Some(head) = plain(&answer, bytes, manner.is_bodiless) else { return Parsed::Odd };
-    write(&answer, manner, out);
+    write(out, &answer, head.status, told, manner);
     Parsed::Whole(head)
 }
 
@@ -111,44 +101,37 @@ fn is(name: &str, other: &HeaderName) -> bool {
     name.eq_ignore_ascii_case(other.as_str())
 }
 
-fn write(answer: &Response<'_, '_>, manner: &Manner, out: &mut Vec<u8>) {
-    let code = answer.code.unwrap_or_default();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend([code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default()));
-    out.push(b' ');
-    out.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    for Header { name, value } in &*answer.headers {
-        if !is(name, &CONNECTION) && !is(name, &DATE) {
-            line(out, name, value);
+fn write(out: &mut Vec<u8>, answer: &Response<'_, '_>, status: StatusCode, told: Option<Told<'_>>, manner: &Manner) {
+    let reason = answer.reason.unwrap_or_default();
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for Header { name, value } in answer.headers.iter().filter(|header| !is_own(header.name)) {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
         }
     }
-    if let Some((name, told)) = &manner.told {
-        line(out, name.as_str(), told.as_bytes());
+    if let Some((name, told)) = told {
+        wire::line(out, &name, told.as_bytes());
     }
-    line(out, "Date", manner.date.as_bytes());
-    line(out, "Connection", if manner.is_last { b"close" } else { b"keep-alive" });
-    out.extend_from_slice(b"\r\n");
+    wire::end_head(out, manner);
 }
 
-fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+/// Whether dendron itself says this to its client.
+fn is_own(name: &str) -> bool {
+    is(name, &CONNECTION) || is(name, &DATE)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::header::HeaderValue;
 
-    fn manner(is_bodiless: bool, is_last: bool) -> Manner {
-        Manner { is_bodiless, is_last, date: HeaderValue::from_static("Sun, 29 Nov 2026 08:00:00 GMT"), told: None }
-    }
+    use super::*;
 
     fn relayed(answer: &str, is_bodiless: bool) -> (Parsed, String) {
         let mut out = Vec::new();
-        let parsed = relay(answer.as_bytes(), &manner(is_bodiless, false), &mut out);
+        let date = HeaderValue::from_static("Sun, 29 Nov 2026 08:00:00 GMT");
+        let parsed = relay(answer.as_bytes(), None, &Manner { is_bodiless, is_last: false, date }, &mut out);
         (parsed, String::from_utf8(out).unwrap())
     }
 

@@ -25,7 +25,6 @@ use super::outbox::Outbox;
 use super::refusal::{refuse, until_heard};
 use super::socket::Shared;
 use super::transport::Transport;
-use crate::answer::Head;
 use crate::reply::Failure;
 
 /// How long a connection may take to be closed.
@@ -156,9 +155,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         if self.is_new() && head::is_http2(arrived)? {
             return Some(Heard::Http2);
         }
-        let consider =
-            |head: &Head<'_>| self.front.desk.consider(head, self.transport.peer(), self.transport.is_encrypted());
-        match decide(arrived, consider) {
+        match decide(arrived, |head| self.front.desk.consider(head, self.transport.peer())) {
             Decision::Wait => None,
             Decision::Answer(answer) => {
                 let is_last = self.answer(answer.head_bytes, answer.answered, answer.is_last);

@@ -12,7 +12,7 @@ use pingora_core::protocols::Stream;
 use crate::answer::{Asked, Head, Headers};
 use crate::exchange::{AnsweredBy, Ended, Exchange};
 use crate::proxy::held::{self, Early, Held};
-use crate::proxy::relay::{Connected, Errand, Unanswered};
+use crate::proxy::relay::{Connected, Errand, Peer, Unanswered};
 use crate::proxy::{self, Edge};
 use crate::reply::{Failure, Reply};
 
@@ -21,9 +21,8 @@ pub trait Desk: Send + Sync + 'static {
     /// A request that waits. When it is dropped, it waits no longer.
     type Held: Send + Sync + 'static;
 
-    /// What becomes of a request of which nothing but this head is to come, from the other end of this address (`None`
-    /// over a unix socket), and whether over TLS.
-    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>, is_encrypted: bool) -> Verdict<Self::Held>;
+    /// What becomes of a request of which nothing but this head is to come.
+    fn consider(&self, head: &Head<'_>, peer: Peer) -> Verdict<Self::Held>;
 
     /// Waits until a request need wait no longer. The future may be dropped and made again.
     fn ended(&self, held: &mut Self::Held) -> impl Future<Output = Ending> + Send;
@@ -36,13 +35,7 @@ pub trait Desk: Send + Sync + 'static {
 
     /// The question that a request with this head is, of which the proxy would know this. For any other request that is
     /// given back.
-    fn question(
-        &self,
-        head: &Head<'_>,
-        peer: Option<IpAddr>,
-        is_encrypted: bool,
-        mark: Option<Mark>,
-    ) -> Result<Box<Errand>, Option<Mark>>;
+    fn question(&self, head: &Head<'_>, peer: Peer, mark: Option<Mark>) -> Result<Box<Errand>, Option<Mark>>;
 
     /// A request's client has gone.
     fn left(&self, held: Self::Held);
@@ -127,20 +120,20 @@ pub struct Refused<'request> {
 impl Desk for Edge {
     type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, peer: Option<IpAddr>, is_encrypted: bool) -> Verdict<Held> {
+    fn consider(&self, head: &Head<'_>, peer: Peer) -> Verdict<Held> {
         let started = Instant::now();
         let Ok(method) = Method::from_bytes(head.method.as_bytes()) else { return Verdict::Pass(None) };
         let Some(asked) = self.asked(&method, head) else { return Verdict::Pass(None) };
-        if let Some((exchange, reply)) = self.answered_at_once(&asked, peer, started) {
+        if let Some((exchange, reply)) = self.answered_at_once(&asked, peer.address, started) {
             return Verdict::Answer(Answered { exchange, method, reply });
         }
-        let mark = match self.consider_early(&asked, peer, started) {
+        let mark = match self.consider_early(&asked, peer.address, started) {
             None => None,
             Some(Early::Answer(exchange, reply)) => return Verdict::Answer(Answered { exchange, method, reply }),
             Some(Early::Hold(held)) => return Verdict::Hold(held),
             Some(Early::Pass(mark)) => Some(Box::new(mark)),
         };
-        match self.errand(&asked, head, (peer, is_encrypted), started, mark) {
+        match self.errand(&asked, head, peer, started, mark) {
             Ok(errand) => Verdict::Relay(Box::new(errand)),
             Err(mark) => Verdict::Pass(mark.map(|mark| mark as Mark)),
         }
@@ -159,19 +152,13 @@ impl Desk for Edge {
         self.resumed(held).map(|mark| Box::new(mark) as Mark)
     }
 
-    fn question(
-        &self,
-        head: &Head<'_>,
-        peer: Option<IpAddr>,
-        is_encrypted: bool,
-        mark: Option<Mark>,
-    ) -> Result<Box<Errand>, Option<Mark>> {
+    fn question(&self, head: &Head<'_>, peer: Peer, mark: Option<Mark>) -> Result<Box<Errand>, Option<Mark>> {
         let mark = mark.map(<Box<dyn Any + Send + Sync>>::downcast::<held::Mark>).transpose().map_err(Some)?;
         let started = mark.as_ref().map_or_else(Instant::now, |mark| mark.started());
         let method = Method::from_bytes(head.method.as_bytes());
         let asked = method.as_ref().ok().and_then(|method| self.asked(method, head));
         let errand = match asked {
-            Some(asked) => self.errand(&asked, head, (peer, is_encrypted), started, mark),
+            Some(asked) => self.errand(&asked, head, peer, started, mark),
             None => Err(mark),
         };
         errand.map(Box::new).map_err(|mark| mark.map(|mark| mark as Mark))

@@ -21,7 +21,7 @@
 //! and answers what it cannot parse before any hook is asked. Here a head has one deadline, an idle connection costs no
 //! buffer, and every refusal is a Matrix error with its line in the access log.
 //!
-//! Not here: any rule about a request (`answer`, which the filters ask as well), and HTTP/2.
+//! Not here: any rule about a request (the crate's `answer`, which the filters ask as well), and HTTP/2.
 
 pub mod agreement;
 mod answer;

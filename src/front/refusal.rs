@@ -32,7 +32,7 @@ pub(super) async fn refuse(
     transport.put(|bytes| wire::write(bytes, &reply, &manner));
     let sent = timeout(time, transport.flush()).await;
     let sent = matches!(sent, Ok(Ok(()))).then_some(bytes);
-    desk.refused(Refused { begun: begun.into_std(), peer: transport.peer(), head, failure, sent });
+    desk.refused(Refused { begun: begun.into_std(), peer: transport.peer().address, head, failure, sent });
     if sent.is_some() {
         until_heard(transport).await;
     }

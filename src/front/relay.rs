@@ -18,11 +18,12 @@ use pingora_core::protocols::http::date::get_cached_date;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::answer::{self, AnswerHead, Manner, Parsed};
+use super::answer::{self, AnswerHead, Parsed};
 use super::connection::{Connection, Heard, in_turn};
 use super::decision::{Passage, Question};
 use super::desk::{Answered, Desk, Mark};
 use super::fence::Fence;
+use super::wire::Manner;
 use crate::exchange::{AnsweredBy, Ended};
 use crate::proxy;
 use crate::proxy::relay::{Connected, Errand, Unanswered};
@@ -67,8 +68,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         // Requests that came together are all read first and leave together then: see `upstream_request_filter`.
         tokio::task::yield_now().await;
         let is_last = is_last || self.is_at_its_last();
-        let is_bodiless = errand.method == Method::HEAD;
-        let manner = Manner { is_bodiless, is_last, date: get_cached_date(), told: errand.told() };
+        let manner = Manner { is_bodiless: errand.method == Method::HEAD, is_last, date: get_cached_date() };
         let asked = {
             let asking = pin!(ask(&self.front.desk, &mut errand, &manner));
             tokio::select! {
@@ -192,7 +192,7 @@ async fn begin(
             Ok(_) => return Err(Fault::Broken),
             Err(_) => return Err(Fault::Silent),
         }
-        match answer::relay(&received, manner, &mut text) {
+        match answer::relay(&received, errand.told(), manner, &mut text) {
             Parsed::Partial => {}
             Parsed::Odd => return Err(Fault::Odd),
             Parsed::Whole(head) => return Ok((head, text, received)),

@@ -9,7 +9,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,6 +27,7 @@ use tokio::time::timeout;
 
 use super::fence::Fence;
 use super::socket::Shared;
+use crate::proxy::relay::Peer;
 
 /// How much is read at once. The room is on the stack: what arrived is what is kept.
 const READ_BYTES: usize = 4096;
@@ -64,10 +64,11 @@ impl Transport {
         &self.received
     }
 
-    /// The address at the other end; `None` for a unix socket.
-    pub(super) fn peer(&self) -> Option<IpAddr> {
-        let digest = self.get_socket_digest()?;
-        digest.peer_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
+    /// The other end.
+    pub(super) fn peer(&self) -> Peer {
+        let digest = self.get_socket_digest();
+        let address = digest.and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
+        Peer { address, is_encrypted: self.is_encrypted() }
     }
 
     /// Whether it comes over TLS.

@@ -27,15 +27,21 @@ pub(super) fn write(out: &mut Vec<u8>, reply: &Reply, manner: &Manner) {
     }
     title(out, &CONTENT_LENGTH);
     let _ = write!(out, ": {}\r\n", reply.body.len());
-    line(out, &DATE, manner.date.as_bytes());
-    line(out, &CONNECTION, if manner.is_last { b"close" } else { b"keep-alive" });
-    out.extend_from_slice(b"\r\n");
+    end_head(out, manner);
     if !manner.is_bodiless {
         out.extend_from_slice(&reply.body);
     }
 }
 
-fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+/// Writes what a head ends with, whoever has given the answer.
+pub(super) fn end_head(out: &mut Vec<u8>, manner: &Manner) {
+    line(out, &DATE, manner.date.as_bytes());
+    line(out, &CONNECTION, if manner.is_last { b"close" } else { b"keep-alive" });
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a header.
+pub(super) fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     title(out, name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -56,6 +56,18 @@ pub struct Errand {
     told: Option<String>,
 }
 
+/// What whoever asked is told of a question, and in which header.
+pub(crate) type Told<'errand> = (HeaderName, &'errand str);
+
+/// The other end of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address; `None` over a unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether it comes over TLS.
+    pub is_encrypted: bool,
+}
+
 /// Why there is no answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
@@ -74,18 +86,18 @@ pub struct Connected {
 }
 
 impl Edge {
-    /// The question that this request is, from the other end of this address. For anything else, and where the request
-    /// would have to wait, the mark is given back.
+    /// The question that this request is. For anything else, and where the request would have to wait, the mark is given
+    /// back.
     pub(crate) fn errand(
         &self,
         asked: &Asked<'_>,
         head: &Head<'_>,
-        client: (Option<IpAddr>, bool),
+        peer: Peer,
         started: Instant,
         mark: Option<Box<Mark>>,
     ) -> Result<Errand, Option<Box<Mark>>> {
         let remaining = mark.as_ref().and_then(|mark| mark.remaining);
-        match self.unmarked(asked, head, client, started, remaining) {
+        match self.unmarked(asked, head, peer, started, remaining) {
             Some(errand) => Ok(match mark {
                 Some(mark) => self.marked(errand, mark),
                 None => errand,
@@ -98,7 +110,7 @@ impl Edge {
         &self,
         asked: &Asked<'_>,
         head: &Head<'_>,
-        (peer, is_encrypted): (Option<IpAddr>, bool),
+        peer: Peer,
         started: Instant,
         remaining: Option<Duration>,
     ) -> Option<Errand> {
@@ -112,11 +124,11 @@ impl Edge {
         let (pool, backend) = self.in_service(route, key, &Tried::default(), Instant::now())?;
         let place = self.parts.pools.grant(&backend, class).now_or_never()?.ok()?;
         let mut exchange = self.parts.unread(started);
-        self.parts.describe(&mut exchange, peer, asked);
+        self.parts.describe(&mut exchange, peer.address, asked);
         // One that was parked has waited already.
         let target = remaining.map(|remaining| forward::with_timeout(head.target, remaining));
         let head = Head { target: target.as_deref().unwrap_or(head.target), ..*head };
-        let request = forward::rewritten(&head, &exchange, is_encrypted, self.parts.trusted.trusts(peer))?;
+        let request = forward::rewritten(&head, &exchange, peer.is_encrypted, self.parts.trusted.trusts(peer.address))?;
         exchange.pool = Some(pool.name().clone());
         exchange.backend = Some(backend.name().clone());
         exchange.waited = Some(started.elapsed());
@@ -236,9 +248,9 @@ impl Errand {
         }
     }
 
-    /// What whoever asked is told of it, and in which header.
-    pub(crate) fn told(&self) -> Option<(HeaderName, String)> {
-        Some((X_DENDRON, self.told.clone()?))
+    /// What whoever asked is told of it.
+    pub(crate) fn told(&self) -> Option<Told<'_>> {
+        Some((X_DENDRON, self.told.as_ref()?))
     }
 
     /// Has the next try be at the same process, whose answer was not plain.

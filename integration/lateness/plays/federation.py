@@ -8,7 +8,7 @@ from functools import partial
 from http_client import segment
 from neighbours import Neighbours
 from plays import ephemeral, keys
-from plays.messages import ten
+from plays.messages import talk, ten
 from scene import Scene
 from stage import Account
 
@@ -20,18 +20,7 @@ async def messages(scene: Scene) -> None:
     rita, room = neighbours.rita, await neighbours.shared_room()
     scene.begin()
     both = [alice, bob]
-    event = await scene.row("a message", lambda: rita.say(room, "hello"), both)
-    relation = {"rel_type": "m.replace", "event_id": event}
-    edit = {"msgtype": "m.text", "body": "* hi", "m.new_content": {"body": "hi"}, "m.relates_to": relation}
-    await scene.row("an edit", lambda: rita.send(room, edit), both)
-    reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": "+"}}
-    await scene.row("a reaction", lambda: rita.send(room, reaction, "m.reaction"), both)
-    threaded = {"msgtype": "m.text", "body": "aside", "m.relates_to": {"rel_type": "m.thread", "event_id": event}}
-    await scene.row("a message in a thread", lambda: rita.send(room, threaded), both)
-    redact = f"redact/{segment(event)}/{rita.transaction()}"
-    await scene.row("a redaction", lambda: rita.in_room("PUT", room, redact), both)
-    sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "s"}
-    await scene.row("an encrypted message", lambda: rita.send(room, sealed, "m.room.encrypted"), both)
+    event = await talk(scene, rita, rita, room)
     for kind, content in {"m.room.name": {"name": "a room"}, "org.example.state": {"a": 1}}.items():
         await scene.row(f"state {kind}", partial(rita.set_state, room, kind, content), both)
     await scene.row("ten messages", lambda: ten(rita, room), both, at_least=10)

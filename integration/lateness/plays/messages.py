@@ -21,21 +21,28 @@ async def messages(scene: Scene) -> None:
     await bob.join(room)
     scene.begin()
     both = [alice, bob]
-    event = await scene.row("a message", lambda: alice.say(room, "hello"), both)
-    relation = {"rel_type": "m.replace", "event_id": event}
-    edit = {"msgtype": "m.text", "body": "* hi", "m.new_content": {"body": "hi"}, "m.relates_to": relation}
-    await scene.row("an edit", lambda: alice.send(room, edit), both)
-    reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": "+"}}
-    await scene.row("a reaction", lambda: bob.send(room, reaction, "m.reaction"), both)
-    threaded = {"msgtype": "m.text", "body": "aside", "m.relates_to": {"rel_type": "m.thread", "event_id": event}}
-    await scene.row("a message in a thread", lambda: bob.send(room, threaded), both)
-    redact = f"redact/{segment(event)}/{alice.transaction()}"
-    await scene.row("a redaction", lambda: alice.in_room("PUT", room, redact), both)
-    sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "s"}
-    await scene.row("an encrypted message", lambda: alice.send(room, sealed, "m.room.encrypted"), both)
+    await talk(scene, alice, bob, room)
     await _state(scene, alice, room, both)
     await scene.row("ten messages", lambda: ten(alice, room), both, at_least=10)
     await scene.row("many things at once", lambda: _mixture(alice, bob, room), both)
+
+
+async def talk(scene: Scene, one: Account, other: Account, room: str) -> str:
+    """A message, and what two can make of it, in a room that has everybody in it; returns the message's event."""
+    everybody = scene.accounts
+    event: str = await scene.row("a message", lambda: one.say(room, "hello"), everybody)
+    relation = {"rel_type": "m.replace", "event_id": event}
+    edit = {"msgtype": "m.text", "body": "* hi", "m.new_content": {"body": "hi"}, "m.relates_to": relation}
+    await scene.row("an edit", lambda: one.send(room, edit), everybody)
+    reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": "+"}}
+    await scene.row("a reaction", lambda: other.send(room, reaction, "m.reaction"), everybody)
+    threaded = {"msgtype": "m.text", "body": "aside", "m.relates_to": {"rel_type": "m.thread", "event_id": event}}
+    await scene.row("a message in a thread", lambda: other.send(room, threaded), everybody)
+    redact = f"redact/{segment(event)}/{one.transaction()}"
+    await scene.row("a redaction", lambda: one.in_room("PUT", room, redact), everybody)
+    sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "s"}
+    await scene.row("an encrypted message", lambda: one.send(room, sealed, "m.room.encrypted"), everybody)
+    return event
 
 
 async def _state(scene: Scene, alice: Account, room: str, both: list[Account]) -> None:

@@ -58,9 +58,7 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     fn question(&self, mark: Option<Mark>) -> Result<Box<Errand>, Option<Mark>> {
         let mut room = head::room();
         match head::parse(self.transport.received(), &mut room) {
-            Parsed::Whole(head) => {
-                self.front.desk.question(&head, self.transport.peer(), self.transport.is_encrypted(), mark)
-            }
+            Parsed::Whole(head) => self.front.desk.question(&head, self.transport.peer(), mark),
             _ => Err(mark),
         }
     }

@@ -1,6 +1,5 @@
 //! A connection's life before a proxy that echoes and a desk that answers some, without a socket.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
@@ -17,7 +16,7 @@ use crate::endpoint::{Class, Endpoint, Subject};
 use crate::exchange::{Ended, Exchange, RequestId};
 use crate::listener::ClientTimes;
 use crate::proxy;
-use crate::proxy::relay::{Connected, Errand, Unanswered};
+use crate::proxy::relay::{Connected, Errand, Peer, Unanswered};
 use crate::reply::Reply;
 
 /// Answers with what it was asked.
@@ -61,7 +60,7 @@ fn known(method: &str, target: &str) -> Answered {
 impl Desk for Arc<Notes> {
     type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, _peer: Option<IpAddr>, _is_encrypted: bool) -> Verdict<Held> {
+    fn consider(&self, head: &Head<'_>, _peer: Peer) -> Verdict<Held> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         if target.starts_with("/known") {
             return Verdict::Answer(known(head.method, &target));
@@ -86,13 +85,7 @@ impl Desk for Arc<Notes> {
         Some(Box::new("woken".to_owned()))
     }
 
-    fn question(
-        &self,
-        _head: &Head<'_>,
-        _peer: Option<IpAddr>,
-        _is_encrypted: bool,
-        mark: Option<Mark>,
-    ) -> Result<Box<Errand>, Option<Mark>> {
+    fn question(&self, _head: &Head<'_>, _peer: Peer, mark: Option<Mark>) -> Result<Box<Errand>, Option<Mark>> {
         Err(mark)
     }
 

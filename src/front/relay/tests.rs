@@ -1,6 +1,5 @@
 //! Questions before a process that is played, and a proxy that answers with its own name.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +17,7 @@ use super::super::{Front, WOKEN_MAX};
 use super::*;
 use crate::answer::Head;
 use crate::listener::ClientTimes;
+use crate::proxy::relay::Peer;
 
 /// Answers with its name.
 struct Proxy;
@@ -44,7 +44,7 @@ struct Books {
 impl Desk for Arc<Books> {
     type Held = ();
 
-    fn consider(&self, head: &Head<'_>, _peer: Option<IpAddr>, _is_encrypted: bool) -> Verdict<()> {
+    fn consider(&self, head: &Head<'_>, _peer: Peer) -> Verdict<()> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         if target.starts_with("/held") {
             return Verdict::Hold(Box::new(()));
@@ -97,13 +97,7 @@ impl Desk for Arc<Books> {
         None
     }
 
-    fn question(
-        &self,
-        head: &Head<'_>,
-        _peer: Option<IpAddr>,
-        _is_encrypted: bool,
-        _mark: Option<Mark>,
-    ) -> Result<Box<Errand>, Option<Mark>> {
+    fn question(&self, head: &Head<'_>, _peer: Peer, _mark: Option<Mark>) -> Result<Box<Errand>, Option<Mark>> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         Ok(Box::new(Errand::sample(&target, head.method.parse().unwrap())))
     }

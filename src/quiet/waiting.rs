@@ -15,8 +15,8 @@ pub struct Parked {
     shared: Arc<Shared>,
     place: Place,
     deadline: Instant,
-    /// Why it was woken, and until when it is still to wait, so that not all go at once.
-    woken: Option<(WakeReason, Instant)>,
+    /// Why it was woken, and until when it is still to wait, if it is, so that not all go at once.
+    woken: Option<(WakeReason, Option<Instant>)>,
 }
 
 impl Parked {
@@ -48,12 +48,15 @@ impl Parked {
                 Err(ending) => return ending,
             },
         };
-        tokio::time::sleep_until(until.into()).await;
+        // A timer takes until its next tick, a millisecond or two, also for a moment that is over.
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         Ending::Wake(reason, reason.timeout(remaining))
     }
 
-    async fn wait(&mut self) -> Result<(WakeReason, Instant), Ending> {
+    async fn wait(&mut self) -> Result<(WakeReason, Option<Instant>), Ending> {
         let woken = tokio::select! {
             biased;
             woken = &mut self.place.woken => woken,
@@ -68,12 +71,11 @@ impl Parked {
         Ok(self.told(woken.ok()))
     }
 
-    fn told(&self, woken: Option<Woken>) -> (WakeReason, Instant) {
-        let now = Instant::now();
+    fn told(&self, woken: Option<Woken>) -> (WakeReason, Option<Instant>) {
         match woken {
-            Some(woken) => (woken.reason, woken.until.unwrap_or(now).min(self.deadline)),
+            Some(woken) => (woken.reason, woken.until.map(|until| until.min(self.deadline))),
             // The gate itself has gone.
-            None => (WakeReason::NotLive, now),
+            None => (WakeReason::NotLive, None),
         }
     }
 }

@@ -48,6 +48,11 @@ pub(crate) enum Figure {
     Rows,
     /// By when 99 of 100 rows were read, counted from when they were written, in milliseconds.
     RowLag,
+    /// What lies between a row's being published and a sync that it wakes being on its way to Synapse, in milliseconds.
+    WakeMedian,
+    WakePercentile99,
+    /// The same for each of many that a row wakes together.
+    ManyWakesPercentile99,
 }
 
 impl Figure {
@@ -76,6 +81,9 @@ impl Figure {
             Figure::EdgeShareOfMany => "dendron's CPU for 10,000 devices, % of a core",
             Figure::Rows => "rows per second",
             Figure::RowLag => "lag p99 at most, ms",
+            Figure::WakeMedian => "from a row to its sync's leaving p50, ms",
+            Figure::WakePercentile99 => "from a row to its sync's leaving p99, ms",
+            Figure::ManyWakesPercentile99 => "from a row to its many syncs' leaving p99, ms",
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Verdict {
     pub(crate) is_reached: Option<bool>,
 }
 
-const GOALS: [Goal; 23] = [
+const GOALS: [Goal; 24] = [
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::HAProxy, 1.0)),
     goal(Scenario::Forward, 0, Figure::Cpu, Bound::MostOf(Name::Nginx, 0.9)),
     goal(Scenario::Forward, 0, Figure::Throughput, Bound::LeastOf(Name::HAProxy, 1.0)),
@@ -55,6 +55,7 @@ const GOALS: [Goal; 23] = [
     goal(Scenario::Syncs, 0, Figure::EdgeShareOfMany, Bound::Most(5.0)),
     goal(Scenario::Rows, 0, Figure::EdgeShare, Bound::Most(50.0)),
     goal(Scenario::Rows, 0, Figure::RowLag, Bound::Most(50.0)),
+    goal(Scenario::Rows, 1, Figure::WakePercentile99, Bound::Most(2.0)),
     goal(Scenario::Waiting, 0, Figure::MemoryPerConnection, Bound::MostOf(Name::HAProxy, 0.9)),
     goal(Scenario::Waiting, 1, Figure::MemoryPerConnection, Bound::MostOf(Name::HAProxy, 0.8)),
     goal(Scenario::Waiting, 2, Figure::MemoryPerConnection, Bound::Most(3.5)),

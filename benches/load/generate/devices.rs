@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fault::{Doing, Outcome, wrong};
 use crate::homeserver::call::Client;
@@ -84,21 +84,26 @@ impl Devices {
     }
 }
 
-/// Has each device sync until nothing is left to tell it; returns the long-poll with which each would go on.
+/// Has each device sync until nothing is left to tell it; returns the long-poll with which each would go on, in their order.
 pub(crate) fn settled(port: u16, devices: &[Device], timeout: Duration) -> Outcome<Vec<Vec<u8>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("starting a runtime")?;
     let now = now(port, devices)?;
     let beginning = Arc::new(Semaphore::new(BEGINNING));
-    let mut settling = JoinSet::new();
-    for device in devices {
+    let settling = devices.iter().map(|device| {
         let (token, now, beginning) = (device.token.clone(), now.clone(), Arc::clone(&beginning));
-        let settle = async move {
+        runtime.spawn(async move {
             let (mut stream, since) = begin(port, &token, &now, &beginning).await?;
             settle(&mut stream, &token, since, timeout).await
-        };
-        settling.spawn_on(settle, runtime.handle());
-    }
-    let polls: io::Result<Vec<_>> = runtime.block_on(settling.join_all()).into_iter().collect();
+        })
+    });
+    let settling: Vec<JoinHandle<io::Result<Vec<u8>>>> = settling.collect();
+    let polls: io::Result<Vec<_>> = runtime.block_on(async {
+        let mut polls = Vec::new();
+        for settling in settling {
+            polls.push(settling.await.map_err(io::Error::other)?);
+        }
+        polls.into_iter().collect()
+    });
     polls.doing("syncing until nothing is left to tell")
 }
 

@@ -8,6 +8,8 @@
 //! - [`storm`]: the same request from many at once, again and again.
 //! - [`devices`]: devices that sync and have nothing to hear.
 //! - [`rows`]: a replication stream.
+//! - [`heard`]: when rows of one are heard by who only listens.
+//! - [`tap`]: when syncs pass on their way to Synapse.
 //! - [`transfers`]: large bodies, up and down.
 //! - [`handshakes`]: new TLS sessions, one after the other.
 //! - [`plain`]: one request and its answer, which the others are made of.
@@ -15,11 +17,13 @@
 pub(crate) mod devices;
 pub(crate) mod h2load;
 pub(crate) mod handshakes;
+pub(crate) mod heard;
 pub(crate) mod paced;
 pub(crate) mod plain;
 pub(crate) mod polls;
 pub(crate) mod rows;
 pub(crate) mod storm;
+pub(crate) mod tap;
 pub(crate) mod transfers;
 pub(crate) mod waiting;
 pub(crate) mod wrk;

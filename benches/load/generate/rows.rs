@@ -26,10 +26,10 @@ pub(crate) struct Writer<'redis> {
 }
 
 impl<'redis> Writer<'redis> {
-    /// Connects to a Redis at a socket.
-    pub(crate) fn connect(channel: &'redis str, socket: &str) -> Outcome<Self> {
+    /// Connects to a Redis at a socket. What it says is at positions behind this one.
+    pub(crate) fn connect(channel: &'redis str, socket: &str, position: u64) -> Outcome<Self> {
         let client = redis::Client::open(format!("redis+unix://{socket}")).map_err(fault)?;
-        Ok(Writer { channel, connection: client.get_connection().map_err(fault)?, position: 1 })
+        Ok(Writer { channel, connection: client.get_connection().map_err(fault)?, position })
     }
 
     /// Tells all its positions, as a process does that is asked for them.
@@ -54,6 +54,15 @@ impl<'redis> Writer<'redis> {
         }
         let rows = self.position - first;
         Ok((rows, rows as f64 / begun.elapsed().as_secs_f64()))
+    }
+
+    /// Says that something has come for a user's devices; returns when it began to.
+    pub(crate) fn wake(&mut self, user: &str) -> Outcome<Instant> {
+        self.position += 1;
+        let line = format!("RDATA to_device master {} [\"{user}\"]", self.position);
+        let begun = Instant::now();
+        self.say(vec![line])?;
+        Ok(begun)
     }
 
     fn row(&mut self) -> String {

@@ -8,7 +8,7 @@
 //! - [`polls`]: (f): long-polls by the thousand.
 //! - [`logins`]: (h): a storm of logins, before a real Synapse.
 //! - [`syncs`]: (i): idle devices, before a real Synapse.
-//! - [`rows`]: (j): a replication stream, through a real Redis.
+//! - [`rows`]: (j): a replication stream, through a real Redis; and [`wakes`]: whom its rows wake.
 //! - [`waiting`]: (m): parked syncs and idle connections, before a real Synapse.
 //! - [`growth`]: (l): more and more connections and long-polls.
 //! - [`faults`]: (k): a slow process and a dead one.
@@ -25,6 +25,7 @@ mod rows;
 mod syncs;
 mod transfers;
 mod waiting;
+mod wakes;
 
 use std::path::Path;
 
@@ -113,7 +114,7 @@ impl Scenario {
             Scenario::Answered => "preflights and versions, answered by the proxy",
             Scenario::Logins => "logins, beside Synapse",
             Scenario::Syncs => "idle syncs, with parking and without",
-            Scenario::Rows => "a replication stream, followed",
+            Scenario::Rows => "a replication stream, followed, and who is woken",
             Scenario::Faults => "a slow process and a dead one",
             Scenario::Growth => "how cost grows",
             Scenario::Waiting => "connections that wait, parked and idle",

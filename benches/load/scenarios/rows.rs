@@ -1,10 +1,10 @@
 //! (j): following a replication stream of many rows, which come through a real Redis: what it takes, and how late each row
-//! is read.
+//! is read. [`wakes`] measures what comes of a row.
 
 use std::time::Duration;
 
-use super::Suite;
 use super::rounds::progress;
+use super::{Suite, wakes};
 use crate::contenders::Name;
 use crate::fault::Outcome;
 use crate::figures::{Figure, Measured};
@@ -20,13 +20,13 @@ const BOUNDS: [&str; 10] = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut homeserver = Homeserver::databases()?;
-    let time = Duration::from_secs(suite.by_size(2, 6, 15));
+    let time = Duration::from_secs(suite.by_size(2, 2, 15));
     let mut measured = Measured::new(format!("{ROWS_PER_SECOND} rows a second, followed"));
     homeserver.run_synapse(&serde_json::json!({}))?;
     let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";
     let edge = Edge::start(&suite.stage, &homeserver, "", is_live)?;
     let (channel, socket) = homeserver.redis();
-    let mut writer = Writer::connect(channel, socket)?;
+    let mut writer = Writer::connect(channel, socket, 1)?;
     writer.tell_positions()?;
     for round in 0..suite.rounds {
         progress(&format!("  round {} of {}", round + 1, suite.rounds));
@@ -43,8 +43,10 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
         measured.add(Name::Dendron, Figure::EdgeShare, cpu.as_secs_f64() / time.as_secs_f64() * 100.0);
         measured.add(Name::Dendron, Figure::RowLag, bound_of_lag(&lags_before, &counted()?) * 1e3);
     }
+    drop(edge);
+    let woken = wakes::run(suite, &mut homeserver)?;
     progress("");
-    Ok(vec![measured])
+    Ok(vec![measured, woken])
 }
 
 /// The least bound that 99 of 100 lags keep within, in seconds; infinite if none is.

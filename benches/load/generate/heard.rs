@@ -1,0 +1,77 @@
+//! When rows of replication are heard by somebody who does nothing but listen at Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::fault::{Fault, Outcome, wrong};
+
+/// How often the listener looks whether it is to end.
+const LOOKS_UP: Duration = Duration::from_millis(200);
+
+/// A listener for the rows that hold some text.
+pub(crate) struct Heard {
+    rows: Receiver<Instant>,
+    is_over: Arc<AtomicBool>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Heard {
+    /// Listens to a channel of the Redis at a socket.
+    pub(crate) fn listen(channel_name: &str, socket: &str, text: &str) -> Outcome<Self> {
+        let client = redis::Client::open(format!("redis+unix://{socket}")).map_err(fault)?;
+        let connection = client.get_connection().map_err(fault)?;
+        connection.set_read_timeout(Some(LOOKS_UP)).map_err(fault)?;
+        let ((sender, rows), (begun, has_begun)) = (channel(), channel());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (name, text, until) = (channel_name.to_owned(), text.to_owned(), Arc::clone(&is_over));
+        let listener = std::thread::spawn(move || listen(connection, &name, &text, &begun, &sender, &until));
+        let heard = Heard { rows, is_over, listener: Some(listener) };
+        has_begun.recv().map_err(|_| wrong("nobody listens at Redis"))?;
+        Ok(heard)
+    }
+
+    /// When the next row was heard, if that was or is within some time from now.
+    pub(crate) fn next(&self, patience: Duration) -> Outcome<Instant> {
+        self.rows.recv_timeout(patience).map_err(|_| wrong("a row of replication that was to come has not come"))
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(listener) = self.listener.take() {
+            // It has nothing left to say.
+            let _ = listener.join();
+        }
+    }
+}
+
+/// A subscription ends with what was borrowed for it, so that all of it is here.
+fn listen(
+    mut connection: redis::Connection,
+    name: &str,
+    text: &str,
+    begun: &Sender<()>,
+    rows: &Sender<Instant>,
+    is_over: &AtomicBool,
+) {
+    let mut subscription = connection.as_pubsub();
+    if subscription.subscribe(name).is_err() || begun.send(()).is_err() {
+        return;
+    }
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok(message) = subscription.get_message() else { continue };
+        let heard = Instant::now();
+        let holds = |text: &str| message.get_payload::<String>().is_ok_and(|line| line.contains(text));
+        if holds(text) && rows.send(heard).is_err() {
+            return;
+        }
+    }
+}
+
+fn fault(error: redis::RedisError) -> Fault {
+    wrong(format!("Redis: {error}"))
+}

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bcrypt_lanes::{LaneCount, Lanes};
+use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
 use super::password::{Prepared, StoredHash};
@@ -100,6 +101,11 @@ pub const WAIT_MAX: Duration = Duration::from_secs(20);
 const ITERATIONS_PER_TURN: u32 = 4;
 /// How much the last check weighs in the average.
 const LAST_WEIGHS: f64 = 0.1;
+/// By how much whatever else is to be done on the machine comes before, as `nice` has it: where a thread of this niceness
+/// and one of none want the same core, it has a quarter of it. So a storm of logins slows others little, and a machine on
+/// which there is no end of other work still lets people in. Where the system gives each service a share of its own, it
+/// concerns dendron's own threads, and the processes that it has started.
+const NICENESS: i32 = 5;
 /// What a check at cost 12 takes on a usual core; used until one was measured.
 const USUAL_SECONDS: f64 = 0.25;
 
@@ -117,7 +123,7 @@ impl Hashing {
         let hashing = Hashing { shared: Arc::new(shared) };
         for number in 0..threads {
             let shared = Arc::clone(&hashing.shared);
-            std::thread::Builder::new().name(format!("password-{number}")).spawn(move || Hands::new(&shared).work())?;
+            std::thread::Builder::new().name(format!("password-{number}")).spawn(move || Hands::new(&shared).run())?;
         }
         Ok(hashing)
     }
@@ -212,7 +218,15 @@ impl Hands<'_> {
         Hands { shared, lanes: Lanes::new(shared.lanes), since_last_end: Duration::ZERO }
     }
 
-    /// A thread's life.
+    /// A thread's life, which gives way to whatever else there is to do on the machine.
+    fn run(self) {
+        // Where that may not be set, logins are as fast and others slower, which is no reason to check no passwords.
+        if let Err(error) = setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "the threads that check passwords have no lower priority than others");
+        }
+        self.work();
+    }
+
     fn work(mut self) {
         while self.take() {
             let in_hand = self.lanes.len();

@@ -1,6 +1,8 @@
 //! (l): how cost grows: time on a processor for a request with more and more connections, and memory with more and more
 //! long-polls that are held.
 
+use std::time::Duration;
+
 use super::Suite;
 use super::rounds::{self, burst, progress};
 use crate::contenders::{Contender, Name};
@@ -12,10 +14,10 @@ use crate::mix;
 
 /// How many connections ask, as far as descriptors allow.
 const CONNECTIONS: [usize; 5] = [64, 256, 1_000, 4_000, 10_000];
+/// How long a proxy has to see that clients have gone, before as many others come: both together may be more than it takes.
+const SETTLE: Duration = Duration::from_secs(2);
 /// How many long-polls are held.
 const POLLS: [usize; 6] = [0, 500, 2_000, 5_000, 10_000, 20_000];
-/// Descriptors that a proxy needs besides two for each connection.
-const OTHER_DESCRIPTORS: usize = 1_000;
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut parts = connections(suite)?;
@@ -26,7 +28,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 
 /// Those that descriptors allow, and the most that they do in place of those that they do not.
 fn sizes(suite: &Suite<'_>, wanted: &[usize]) -> Vec<usize> {
-    let most = suite.descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    let most = suite.passed_on_max();
     let mut sizes: Vec<usize> = wanted.iter().map(|size| *size.min(&most)).collect();
     sizes.dedup();
     sizes
@@ -44,6 +46,7 @@ fn connections(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
             progress(&format!("  {count} connections: {}", contender.name.text()));
             // Connections to the upstream are made before anything counts.
             wrk.run(contender.plain)?;
+            std::thread::sleep(SETTLE);
             burst(&mut measured, contender, || wrk.run(contender.plain))?;
         }
         parts.push(measured);

@@ -154,6 +154,12 @@ impl Suite<'_> {
         self.stage.folder
     }
 
+    /// How many connections a proxy can pass on at once: two descriptors each, and a quarter of all for what else it has
+    /// open, keeps open, or (as dendron) does not give to long-polls.
+    pub(crate) fn passed_on_max(&self) -> usize {
+        self.descriptors * 3 / 8
+    }
+
     /// One of three values, by size.
     pub(crate) fn by_size<T>(&self, smoke: T, quick: T, whole: T) -> T {
         match self.size {

@@ -8,12 +8,9 @@ use crate::fault::Outcome;
 use crate::figures::{Figure, Measured};
 use crate::generate::polls::Polls;
 
-/// Descriptors that a proxy needs besides two for each long-poll.
-const OTHER_DESCRIPTORS: usize = 1_000;
-
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let wanted = suite.by_size(100, 4_000, 10_000);
-    let count = wanted.min((suite.descriptors - OTHER_DESCRIPTORS) / 2);
+    let count = wanted.min(suite.passed_on_max());
     let rounds = suite.by_size(1, 1, 3).min(suite.rounds);
     let mut measured = Measured::new(format!("{count} long-polls, forwarded"));
     for round in 0..rounds {

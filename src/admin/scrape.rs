@@ -68,7 +68,6 @@ fn refresh_logins(admin: &Admin) {
     let Ok(logins) = admin.logins.logins() else { return };
     let figures = logins.hashing().figures();
     metrics.login_queue.set(as_i64(figures.queue_length));
-    metrics.login_turns.set(as_i64(logins.turns().waiting()));
     metrics.login_lanes.set(as_i64(logins.hashing().lanes().get()));
     metrics.login_lanes_in_use.set(as_i64(figures.in_hand));
     let seconds = &metrics.login_check_seconds;

@@ -166,8 +166,6 @@ pub struct AtScrape {
     pub sync_misses: IntCounterVec,
     /// Passwords that wait to be checked.
     pub login_queue: IntGauge,
-    /// Logins that wait for their turn at Synapse.
-    pub login_turns: IntGauge,
     /// Passwords that a thread can check side by side.
     pub login_lanes: IntGauge,
     /// Passwords that are being checked.
@@ -341,7 +339,6 @@ impl AtScrape {
             sync_gaps: makes.counters(table::SYNC_GAPS)?,
             sync_misses: makes.counters(table::SYNC_MISSES)?,
             login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
-            login_turns: makes.gauges(table::LOGIN_TURNS)?.with_label_values::<&str>(&[]),
             login_lanes: makes.gauges(table::LOGIN_LANES)?.with_label_values::<&str>(&[]),
             login_lanes_in_use: makes.gauges(table::LOGIN_LANES_IN_USE)?.with_label_values::<&str>(&[]),
             login_checks: makes.counters(table::LOGIN_CHECKS)?,

@@ -107,8 +107,6 @@ pub(super) const LOGINS_FORWARDED: Row = row(
     &["reason"],
 );
 pub(super) const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
-pub(super) const LOGIN_TURNS: Row =
-    row("dendron_login_turns", "Logins whose password was right and that wait for their turn at Synapse.", &[]);
 pub(super) const LOGIN_LANES: Row =
     row("dendron_login_lanes", "Passwords that each thread can check side by side, as measured at the start.", &[]);
 pub(super) const LOGIN_LANES_IN_USE: Row =
@@ -223,7 +221,7 @@ pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron st
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 64] = [
+pub const TABLE: [Row; 63] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -252,7 +250,6 @@ pub const TABLE: [Row; 64] = [
     MEMORY,
     LOGINS_FORWARDED,
     LOGIN_QUEUE,
-    LOGIN_TURNS,
     LOGIN_LANES,
     LOGIN_LANES_IN_USE,
     LOGIN_CHECKS,

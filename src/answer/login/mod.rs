@@ -6,7 +6,6 @@
 //! - [`limits`]: Synapse's three limits, of this edge or of several;
 //! - [`neighbours`]: the users' database, and the write;
 //! - [`password`] and [`hashing`]: the comparison, and the threads that do it;
-//! - [`turns`]: how many have Synapse write at once;
 //! - [`reply`]: the answers, in Synapse's bytes;
 //! - [`desk`]: all of it together, as the server has it;
 //! - [`reasons`]: why a login is forwarded instead, for a deployment or for one request;
@@ -28,7 +27,6 @@ pub mod reasons;
 pub mod reply;
 pub mod request;
 pub mod settings;
-pub mod turns;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,7 +48,6 @@ use password::{Prepared, StoredHash};
 use reasons::{Policy, Reason};
 use reply::{LIMITED_PAUSE, Refusal, Success};
 use request::{Attempt, Outcome};
-use turns::Turns;
 
 /// What becomes of a login.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,7 +69,6 @@ pub struct Logins<U, D> {
     server: ServerHeader,
     decoy: StoredHash,
     clock: Clock,
-    turns: Turns,
 }
 
 /// Tells the time.
@@ -110,7 +106,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
     pub fn new(policy: Policy, hashing: Hashing, neighbours: Neighbours<U, D>, clock: Clock) -> Self {
         let Neighbours { users, devices, well_known, server } = neighbours;
         let (limits, decoy) = (Limits::new(policy.limits), StoredHash::decoy(policy.bcrypt_rounds));
-        Logins { policy, limits, hashing, users, devices, well_known, server, decoy, clock, turns: Turns::default() }
+        Logins { policy, limits, hashing, users, devices, well_known, server, decoy, clock }
     }
 
     /// The same, limited together with other edges.
@@ -150,11 +146,6 @@ impl<U: Users, D: Devices> Logins<U, D> {
     /// The threads that check passwords, for metrics.
     pub fn hashing(&self) -> &Hashing {
         &self.hashing
-    }
-
-    /// The turns at Synapse, for metrics.
-    pub fn turns(&self) -> &Turns {
-        &self.turns
     }
 
     /// The limits, for metrics.
@@ -254,10 +245,7 @@ impl<U: Users, D: Devices> Logins<U, D> {
             initial_display_name: attempt.display_name.as_deref(),
             should_issue_refresh_token: attempt.refresh_token && self.policy.refresh_tokens,
         };
-        let turn = self.turns.take().await;
-        let registered = self.devices.register(request, client).await;
-        drop(turn);
-        let device = match registered? {
+        let device = match self.devices.register(request, client).await? {
             Registered::Device(device) => device,
             Registered::Answer(body) => return Ok(reply::relayed(StatusCode::OK, body)),
         };

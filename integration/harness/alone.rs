@@ -9,11 +9,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::child::Child;
-use super::dendron;
 use super::eventually::{SOON, eventually};
 use super::fronted;
 use super::http::Client;
 use super::metrics::Metrics;
+use super::{dendron, ensure};
 
 /// A folder of configuration files, removed with its last owner.
 pub struct Folder {
@@ -106,7 +106,7 @@ impl Alone {
     pub fn start(config: &Path, admin_port: u16, output: &Path) -> Result<Self, Failed> {
         fronted::settle(config)?;
         let arguments = ["run", "--config", config.to_str().unwrap_or_default()];
-        Self::wait(Child::start("dendron", dendron(), &arguments, output)?, admin_port, output)
+        Self::wait(Child::start("dendron", dendron(), &arguments, output)?, config, admin_port, output)
     }
 
     /// The same with a limit of open files, the soft and the hard one.
@@ -115,10 +115,10 @@ impl Alone {
         let limit = format!("--nofile={descriptors}:{descriptors}");
         let program = dendron().to_str().unwrap_or_default();
         let arguments = [&limit, "--", program, "run", "--config", config.to_str().unwrap_or_default()];
-        Self::wait(Child::start("dendron", Path::new("prlimit"), &arguments, output)?, admin_port, output)
+        Self::wait(Child::start("dendron", Path::new("prlimit"), &arguments, output)?, config, admin_port, output)
     }
 
-    fn wait(mut process: Child, admin_port: u16, output: &Path) -> Result<Self, Failed> {
+    fn wait(mut process: Child, config: &Path, admin_port: u16, output: &Path) -> Result<Self, Failed> {
         let admin = Client::new(&format!("http://127.0.0.1:{admin_port}"));
         eventually(SOON, || match admin.get("/health") {
             Ok(answer) if answer.status == 200 => Ok(()),
@@ -127,6 +127,12 @@ impl Alone {
                 let said = std::fs::read_to_string(output).unwrap_or_default();
                 Err(format!("dendron runs: {}; it said:\n{said}", process.is_running()).into())
             }
+        })?;
+        // The services start side by side, and the admin listener may be the first.
+        let ports = ports(&std::fs::read_to_string(config)?)?;
+        eventually(SOON, || {
+            ensure!(are_open(&ports)?, "not all of the ports {ports:?} are open");
+            Ok(())
         })?;
         Ok(Alone { process, output: output.to_owned(), admin })
     }
@@ -160,6 +166,22 @@ impl Alone {
 /// Runs dendron to its end.
 pub fn run(arguments: &[&str]) -> Result<Output, Failed> {
     Ok(Command::new(dendron()).args(arguments).output()?)
+}
+
+/// The ports that a configuration of these tests has dendron listen on.
+fn ports(config: &str) -> Result<Vec<u16>, Failed> {
+    let texts = config.split("address: '127.0.0.1:").skip(1).filter_map(|rest| rest.split_once('\''));
+    Ok(texts.map(|(port, _)| port.parse()).collect::<Result<_, _>>()?)
+}
+
+/// Whether somebody listens on each of these ports. None of them is connected to, for dendron counts its connections.
+fn are_open(ports: &[u16]) -> Result<bool, Failed> {
+    let table = std::fs::read_to_string("/proc/net/tcp")?;
+    let is_open = |port: &u16| {
+        let listening = format!(":{port:04X} 00000000:0000 0A ");
+        table.contains(&listening)
+    };
+    Ok(ports.iter().all(is_open))
 }
 
 /// A port of loopback that nobody listens on at the moment.

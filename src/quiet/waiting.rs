@@ -15,8 +15,8 @@ pub struct Parked {
     shared: Arc<Shared>,
     place: Place,
     deadline: Instant,
-    /// Why it was woken, and until when it is still to wait, if it is, so that not all go at once.
-    woken: Option<(WakeReason, Option<Instant>)>,
+    /// What it was told when it was woken.
+    woken: Option<Woken>,
 }
 
 impl Parked {
@@ -36,12 +36,12 @@ impl Parked {
 
     /// Why it was woken, if it was.
     pub fn woken(&self) -> Option<WakeReason> {
-        self.woken.map(|(reason, _)| reason)
+        self.woken.map(|woken| woken.reason)
     }
 
     /// Waits until the sync is woken or its time is over. The future may be dropped and made again at any time.
     pub async fn ended(&mut self) -> Ending {
-        let (reason, until) = match self.woken {
+        let Woken { reason, until } = match self.woken {
             Some(woken) => woken,
             None => match self.wait().await {
                 Ok(woken) => *self.woken.insert(woken),
@@ -50,13 +50,13 @@ impl Parked {
         };
         // A timer takes until its next tick, a millisecond or two, also for a moment that is over.
         if let Some(until) = until {
-            tokio::time::sleep_until(until.into()).await;
+            tokio::time::sleep_until(until.min(self.deadline).into()).await;
         }
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         Ending::Wake(reason, reason.timeout(remaining))
     }
 
-    async fn wait(&mut self) -> Result<(WakeReason, Option<Instant>), Ending> {
+    async fn wait(&mut self) -> Result<Woken, Ending> {
         let woken = tokio::select! {
             biased;
             woken = &mut self.place.woken => woken,
@@ -68,15 +68,8 @@ impl Parked {
                 (&mut self.place.woken).await
             }
         };
-        Ok(self.told(woken.ok()))
-    }
-
-    fn told(&self, woken: Option<Woken>) -> (WakeReason, Option<Instant>) {
-        match woken {
-            Some(woken) => (woken.reason, woken.until.map(|until| until.min(self.deadline))),
-            // The gate itself has gone.
-            None => (WakeReason::NotLive, None),
-        }
+        // Else the gate itself has gone.
+        Ok(woken.unwrap_or(Woken { reason: WakeReason::NotLive, until: None }))
     }
 }
 

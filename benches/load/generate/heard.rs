@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::fault::{Fault, Outcome, wrong};
+use super::rows;
+use crate::fault::{Outcome, wrong};
 
 /// How often the listener looks whether it is to end.
 const LOOKS_UP: Duration = Duration::from_millis(200);
@@ -21,9 +22,8 @@ pub(crate) struct Heard {
 impl Heard {
     /// Listens to a channel of the Redis at a socket.
     pub(crate) fn listen(channel_name: &str, socket: &str, text: &str) -> Outcome<Self> {
-        let client = redis::Client::open(format!("redis+unix://{socket}")).map_err(fault)?;
-        let connection = client.get_connection().map_err(fault)?;
-        connection.set_read_timeout(Some(LOOKS_UP)).map_err(fault)?;
+        let connection = rows::connect(socket)?;
+        connection.set_read_timeout(Some(LOOKS_UP)).map_err(rows::fault)?;
         let ((sender, rows), (begun, has_begun)) = (channel(), channel());
         let is_over = Arc::new(AtomicBool::new(false));
         let (name, text, until) = (channel_name.to_owned(), text.to_owned(), Arc::clone(&is_over));
@@ -65,13 +65,9 @@ fn listen(
     while !is_over.load(Ordering::Relaxed) {
         let Ok(message) = subscription.get_message() else { continue };
         let heard = Instant::now();
-        let holds = |text: &str| message.get_payload::<String>().is_ok_and(|line| line.contains(text));
-        if holds(text) && rows.send(heard).is_err() {
+        let is_meant = message.get_payload::<String>().is_ok_and(|line| line.contains(text));
+        if is_meant && rows.send(heard).is_err() {
             return;
         }
     }
-}
-
-fn fault(error: redis::RedisError) -> Fault {
-    wrong(format!("Redis: {error}"))
 }

@@ -80,6 +80,12 @@ impl Pace<'_> {
 }
 
 impl Latencies {
+    /// Those of requests that were all answered.
+    pub(crate) fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        Latencies { sorted: latencies, errors: 0 }
+    }
+
     /// The latency that so many of a thousand requests keep within, in microseconds.
     pub(crate) fn of_thousand(&self, count: usize) -> f64 {
         let place = (self.sorted.len() * count / 1_000).min(self.sorted.len().saturating_sub(1));

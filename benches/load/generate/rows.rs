@@ -28,8 +28,7 @@ pub(crate) struct Writer<'redis> {
 impl<'redis> Writer<'redis> {
     /// Connects to a Redis at a socket. What it says is at positions behind this one.
     pub(crate) fn connect(channel: &'redis str, socket: &str, position: u64) -> Outcome<Self> {
-        let client = redis::Client::open(format!("redis+unix://{socket}")).map_err(fault)?;
-        Ok(Writer { channel, connection: client.get_connection().map_err(fault)?, position })
+        Ok(Writer { channel, connection: connect(socket)?, position })
     }
 
     /// Tells all its positions, as a process does that is asked for them.
@@ -86,6 +85,12 @@ impl<'redis> Writer<'redis> {
     }
 }
 
-fn fault(error: redis::RedisError) -> crate::fault::Fault {
+/// A connection to the Redis at a socket.
+pub(super) fn connect(socket: &str) -> Outcome<redis::Connection> {
+    let client = redis::Client::open(format!("redis+unix://{socket}")).map_err(fault)?;
+    client.get_connection().map_err(fault)
+}
+
+pub(super) fn fault(error: redis::RedisError) -> crate::fault::Fault {
     wrong(format!("Redis: {error}"))
 }

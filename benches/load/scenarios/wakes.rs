@@ -13,7 +13,7 @@ use crate::contenders::Name;
 use crate::fault::{Outcome, wrong};
 use crate::figures::{Figure, Measured};
 use crate::generate::heard::Heard;
-use crate::generate::paced::Pace;
+use crate::generate::paced::{Latencies, Pace};
 use crate::generate::rows::Writer;
 use crate::generate::tap::Tap;
 use crate::generate::waiting::{Waiting, Wire};
@@ -76,7 +76,7 @@ pub(super) fn run(suite: &Suite<'_>, homeserver: &mut Homeserver) -> Outcome<Mea
     let duration = PAUSE * u32::try_from(singles + crowds).unwrap_or_default();
     let per_second = f64::from(OTHERS_PER_SECOND);
     let pace = Pace { requests: &others, per_second, connections: OTHERS_CONNECTIONS, duration };
-    let (mut one, mut of_many) = std::thread::scope(|scope| {
+    let (one, of_many) = std::thread::scope(|scope| {
         let others = scope.spawn(|| pace.run(edge.port));
         let one = parked.wake(0..singles, 1)?;
         let of_many = parked.wake(singles..singles + crowds, MANY)?;
@@ -84,21 +84,22 @@ pub(super) fn run(suite: &Suite<'_>, homeserver: &mut Homeserver) -> Outcome<Mea
         Ok((one, of_many))
     })?;
     let mut measured = Measured::new(format!("{count} syncs parked, of which a row wakes one, or {MANY}"));
-    measured.add(Name::Dendron, Figure::WakeMedian, of_thousand(&mut one, 500));
-    measured.add(Name::Dendron, Figure::WakePercentile99, of_thousand(&mut one, 990));
-    measured.add(Name::Dendron, Figure::ManyWakesPercentile99, of_thousand(&mut of_many, 990));
+    measured.add(Name::Dendron, Figure::WakeMedian, one.of_thousand(500) / 1e3);
+    measured.add(Name::Dendron, Figure::WakePercentile99, one.of_thousand(990) / 1e3);
+    measured.add(Name::Dendron, Figure::ManyWakesPercentile99, of_many.of_thousand(990) / 1e3);
     measured.failed(Name::Dendron, 0);
+    let listener = Latencies::of(parked.listener);
     measured.notes.push(format!(
         "Somebody who does nothing but listen at the same Redis heard of these rows after {:.2} ms (p50) and {:.2} ms (p99).",
-        of_thousand(&mut parked.listener, 500),
-        of_thousand(&mut parked.listener, 990),
+        listener.of_thousand(500) / 1e3,
+        listener.of_thousand(990) / 1e3,
     ));
     Ok(measured)
 }
 
 impl Parked<'_> {
-    /// Wakes one user after the other, each of whom has so many syncs parked; returns when each was on its way.
-    fn wake(&mut self, users: Range<usize>, each: usize) -> Outcome<Vec<Duration>> {
+    /// Wakes one user after the other, each of whom has so many syncs parked; returns how long it took until each was on its way.
+    fn wake(&mut self, users: Range<usize>, each: usize) -> Outcome<Latencies> {
         let mut delays = Vec::new();
         for number in users {
             self.writer.write(OTHERS_PER_SECOND, PAUSE)?;
@@ -109,7 +110,7 @@ impl Parked<'_> {
             delays.extend(self.passed(each)?.into_iter().map(|moment| moment.saturating_duration_since(said)));
             self.listener.push(self.heard.next(PATIENCE)?.saturating_duration_since(said));
         }
-        Ok(delays)
+        Ok(Latencies::of(delays))
     }
 
     /// When all those have passed that are woken together.
@@ -125,11 +126,4 @@ impl Parked<'_> {
         }
         Ok(passed)
     }
-}
-
-/// What so many of a thousand keep within, in milliseconds.
-fn of_thousand(delays: &mut [Duration], share: usize) -> f64 {
-    delays.sort_unstable();
-    let place = delays.len().saturating_sub(1) * share / 1_000;
-    delays.get(place).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3)
 }

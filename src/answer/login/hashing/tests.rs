@@ -38,6 +38,23 @@ async fn passwords_are_checked() {
     assert!(figures.seconds_per_check > 0.0);
 }
 
+/// What `/proc` has of the threads that check passwords: the nineteenth field of a thread's `stat` is its niceness, the
+/// seventeenth behind its name.
+fn nicenesses() -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    let fields = stats.filter_map(|stat| Some(stat.split_once("(password-")?.1.split_once(") ")?.1.to_owned()));
+    fields.map(|fields| fields.split(' ').nth(16).unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_threads_give_way_to_others() {
+    let hashing = Hashing::start(1, LaneCount::MAX, 10, 4).unwrap();
+    // By the time that it has checked a password, the thread has begun.
+    assert_eq!(hashing.check(prepared("wonder"), hash_of("wonder", 4), Instant::now()).await, Ok(true));
+    assert!(nicenesses().contains(&NICENESS), "{:?}", nicenesses());
+}
+
 #[test]
 fn who_comes_to_a_full_queue_is_told_when_it_is_through() {
     let now = Instant::now();

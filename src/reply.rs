@@ -3,6 +3,7 @@
 //! Every reply carries the CORS headers that Synapse sends, because a browser shows a page nothing of an answer without
 //! them, not even that it failed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,10 +28,18 @@ pub const CORS: [(HeaderName, HeaderValue); 4] = [
 pub struct Reply {
     /// The status code.
     pub status: StatusCode,
-    /// The headers, without `Content-Length`, which is the body's.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The headers, without `Content-Length`, which is the body's. An answer that is given thousands of times has them in
+    /// common with all its copies.
+    pub headers: Arc<Vec<(HeaderName, HeaderValue)>>,
     /// The whole body.
     pub body: Bytes,
+}
+
+impl Reply {
+    /// Adds a header behind the others.
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        Arc::make_mut(&mut self.headers).push((name, value));
+    }
 }
 
 /// Why dendron answers a request with an error of its own. The texts tell a user what happened; the administrator
@@ -125,7 +134,7 @@ impl Failure {
             headers.push((header::RETRY_AFTER, HeaderValue::from(wait.as_secs())));
             body["retry_after_ms"] = serde_json::json!(wait.as_secs() * 1000);
         }
-        Reply { status: self.status(), headers, body: Bytes::from(body.to_string()) }
+        Reply { status: self.status(), headers: headers.into(), body: Bytes::from(body.to_string()) }
     }
 }
 

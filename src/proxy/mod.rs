@@ -412,7 +412,7 @@ fn malformed(session: &Session) -> Option<Failure> {
 async fn send(session: &mut Session, context: &mut Context, reply: Reply) -> Result<()> {
     let is_head = session.req_header().method == http::Method::HEAD;
     let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
-    for (name, value) in reply.headers {
+    for (name, value) in &*reply.headers {
         response.append_header(name, value)?;
     }
     response.insert_header(http::header::CONTENT_LENGTH, reply.body.len())?;

@@ -106,7 +106,7 @@ impl Edge {
         if self.is_told(client) {
             headers.push((X_DENDRON, HeaderValue::from_static("replay")));
         }
-        Reply { status: StatusCode::OK, headers, body: answer.body.clone() }
+        Reply { status: StatusCode::OK, headers: headers.into(), body: answer.body.clone() }
     }
 
     /// Rewrites a sync on its way to Synapse: one that was parked has waited already.

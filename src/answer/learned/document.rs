@@ -1,5 +1,6 @@
 //! One learned answer, and what may still be said of it later.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{self, HeaderName, HeaderValue};
@@ -46,7 +47,7 @@ impl Document {
             _ => None,
         };
         let kept = answer.headers.iter().filter(|(name, _)| is_lasting(name));
-        let headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let headers = Arc::new(kept.map(|(name, value)| (name.clone(), value.clone())).collect());
         Some(Document { reply: Reply { status: answer.status, headers, body: answer.body }, learned: now, ends })
     }
 
@@ -65,7 +66,7 @@ impl Document {
         let mut reply = self.reply.clone();
         if let Some(age) = aged {
             // RFC 9111, 5.1.
-            reply.headers.push((header::AGE, HeaderValue::from(age.as_secs())));
+            reply.add(header::AGE, HeaderValue::from(age.as_secs()));
         }
         reply
     }

@@ -43,7 +43,7 @@ fn reply(document: &serde_json::Map<String, serde_json::Value>) -> Reply {
     let mut headers = CORS.to_vec();
     headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     let body = serde_json::to_vec(document).unwrap_or_default();
-    Reply { status: StatusCode::OK, headers, body: body.into() }
+    Reply { status: StatusCode::OK, headers: headers.into(), body: body.into() }
 }
 
 #[cfg(test)]

@@ -288,7 +288,9 @@ impl<U: Users, D: Devices> Logins<U, D> {
 
     /// An answer in Synapse's name, where that is known.
     fn signed(&self, mut reply: Reply) -> Reply {
-        reply.headers.extend((self.server)().map(|server| (SERVER, server)));
+        if let Some(server) = (self.server)() {
+            reply.add(SERVER, server);
+        }
         reply
     }
 }

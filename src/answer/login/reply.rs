@@ -120,7 +120,7 @@ pub fn limited(retry_after: Duration) -> Reply {
     // Writing into a text does not fail.
     let _ = write!(body, ",\"retry_after_ms\":{milliseconds}}}");
     let mut reply = json(StatusCode::TOO_MANY_REQUESTS, body);
-    reply.headers.push((header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000))));
+    reply.add(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
     reply
 }
 
@@ -134,7 +134,7 @@ pub fn lost() -> Reply {
 
 /// What Synapse's main process refused, as it said it.
 pub fn relayed(status: StatusCode, body: Bytes) -> Reply {
-    Reply { status, headers: headers(), body }
+    Reply { status, headers: headers().into(), body }
 }
 
 // === impl Success ===
@@ -168,7 +168,7 @@ fn error_body(errcode: &str, error: &str) -> String {
 }
 
 fn json(status: StatusCode, body: String) -> Reply {
-    Reply { status, headers: headers(), body: Bytes::from(body) }
+    Reply { status, headers: headers().into(), body: Bytes::from(body) }
 }
 
 /// The headers of every JSON answer to a client (`respond_with_json`).

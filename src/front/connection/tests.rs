@@ -53,7 +53,7 @@ struct Held {
 fn known(method: &str, target: &str) -> Answered {
     let endpoint = Endpoint { class: Class::Unknown, label: "known", subject: Subject::None };
     let exchange = Exchange::new(Instant::now().into_std(), RequestId::Given(target.into()), endpoint, None);
-    let reply = Reply { status: StatusCode::OK, headers: Vec::new(), body: target.to_owned().into() };
+    let reply = Reply { status: StatusCode::OK, headers: Arc::default(), body: target.to_owned().into() };
     Answered { exchange, method: method.parse().unwrap(), reply }
 }
 

@@ -32,7 +32,7 @@ fn body(shelf: &Shelf, item: Item, now: Instant) -> Option<Vec<u8>> {
 
 fn age(shelf: &Shelf, now: Instant) -> Option<String> {
     let reply = shelf.reply(Item::Versions, now).expect("a reply");
-    let age = reply.headers.into_iter().find(|(name, _)| name == AGE);
+    let age = reply.headers.iter().find(|(name, _)| name == AGE).cloned();
     age.map(|(_, value)| value.to_str().unwrap().to_owned())
 }
 

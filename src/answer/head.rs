@@ -50,13 +50,15 @@ impl<'request> Headers<'request> {
             Headers::Lines(lines) => (None, lines),
         };
         let in_map = map.into_iter().flat_map(move |map| map.get_all(name)).map(HeaderValue::as_bytes);
-        let in_lines = lines.iter().filter(move |line| line.name.eq_ignore_ascii_case(name.as_str()));
-        in_map.chain(in_lines.map(|line| line.value))
+        in_map.chain(in_lines(lines, name))
     }
 
     /// The first value of a header.
     pub fn first(self, name: &HeaderName) -> Option<&'request [u8]> {
-        self.all(name).next()
+        match self {
+            Headers::Map(map) => map.get(name).map(HeaderValue::as_bytes),
+            Headers::Lines(lines) => in_lines(lines, name).next(),
+        }
     }
 
     /// The one value of a header, `None` where there is none. An error where there are several.
@@ -65,9 +67,10 @@ impl<'request> Headers<'request> {
     ///
     /// [`Several`].
     pub fn only(self, name: &HeaderName) -> Result<Option<&'request [u8]>, Several> {
-        let mut values = self.all(name);
-        let value = values.next();
-        if values.next().is_some() { Err(Several) } else { Ok(value) }
+        match self {
+            Headers::Map(map) => only(map.get_all(name).iter().map(HeaderValue::as_bytes)),
+            Headers::Lines(lines) => only(in_lines(lines, name)),
+        }
     }
 
     /// Names and values, in order.
@@ -77,6 +80,18 @@ impl<'request> Headers<'request> {
             Headers::Lines(lines) => lines.iter().map(|line| line.name.len() + line.value.len()).sum(),
         }
     }
+}
+
+fn in_lines<'request>(
+    lines: &'request [httparse::Header<'request>],
+    name: &HeaderName,
+) -> impl DoubleEndedIterator<Item = &'request [u8]> {
+    lines.iter().filter(move |line| line.name.eq_ignore_ascii_case(name.as_str())).map(|line| line.value)
+}
+
+fn only<T>(mut values: impl Iterator<Item = T>) -> Result<Option<T>, Several> {
+    let value = values.next();
+    if values.next().is_some() { Err(Several) } else { Ok(value) }
 }
 
 /// A header that may be given once was given several times.

@@ -10,6 +10,7 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{Method, Version};
+use memchr::memchr_iter;
 
 use super::head::Head;
 use crate::reply::Failure;
@@ -87,7 +88,7 @@ fn has_fragment(raw: &[u8]) -> bool {
 /// Pingora takes a line feed alone for the end of a line. A reader that does not would see other headers, so what may be
 /// ignored (RFC 9112, 2.2) is not.
 fn has_bare_line_feed(raw: &[u8]) -> bool {
-    raw.first() == Some(&b'\n') || raw.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+    memchr_iter(b'\n', raw).any(|at| at == 0 || raw[at - 1] != b'\r')
 }
 
 /// A body's end must be told in one way: Twisted refuses every coding but `chunked`, a length beside it, and a second

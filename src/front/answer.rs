@@ -102,10 +102,7 @@ fn is(name: &str, other: &HeaderName) -> bool {
 }
 
 fn write(out: &mut Vec<u8>, answer: &Response<'_, '_>, status: StatusCode, told: Option<Told<'_>>, manner: &Manner) {
-    let reason = answer.reason.unwrap_or_default();
-    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
+    wire::begin_head(out, status, answer.reason.unwrap_or_default());
     for Header { name, value } in answer.headers.iter().filter(|header| !is_own(header.name)) {
         for part in [name.as_bytes(), b": ", value, b"\r\n"] {
             out.extend_from_slice(part);

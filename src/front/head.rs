@@ -27,6 +27,9 @@ pub(super) enum Parsed<'bytes> {
     Broken(Failure),
 }
 
+/// The longest target that is known to be no longer than Pingora can hold.
+const USUAL_TARGET_MAX: usize = 4096;
+
 /// What a connection begins with that speaks HTTP/2 at once (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -98,5 +101,38 @@ pub(super) fn line_alone(arrived: &[u8]) -> Option<RequestHeader> {
 
 /// Whether Pingora can hold the request's method and target.
 pub(super) fn is_holdable(head: &Head<'_>) -> bool {
-    RequestHeader::build_no_case(head.method, head.target, Some(0)).is_ok()
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(byte);
+    let has_usual_target = head.target.starts_with(b"/") && head.target.iter().all(is_usual);
+    // Only where it is not plain to see is one made to find out.
+    has_usual_target
+        && head.target.len() <= USUAL_TARGET_MAX
+        && matches!(head.method, "GET" | "OPTIONS" | "PUT" | "POST")
+        || RequestHeader::build_no_case(head.method, head.target, Some(0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_to_see_is_what_pingora_would_say() {
+        let is_held = |method: &str, target: &[u8]| {
+            let headers = Headers::Lines(&[]);
+            let head = Head { method, target, version: Version::HTTP_11, headers, raw: None };
+            (is_holdable(&head), RequestHeader::build_no_case(method, target, Some(0)).is_ok())
+        };
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PROPFIND", "G T", ""] {
+            for byte in 0..=u8::MAX {
+                for target in [&[b'/', byte][..], &[b'/', b'?', byte], &[byte, b'a'], &[b'/', b'%', byte]] {
+                    let (found, pingora) = is_held(method, target);
+                    assert_eq!(found, pingora, "{method} {target:?}");
+                }
+            }
+            for length in [USUAL_TARGET_MAX - 1, USUAL_TARGET_MAX, usize::from(u16::MAX)] {
+                let target = [b"/", "x".repeat(length).as_bytes()].concat();
+                let (found, pingora) = is_held(method, &target);
+                assert_eq!(found, pingora, "{method} and {length} bytes");
+            }
+        }
+    }
 }

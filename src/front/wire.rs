@@ -1,10 +1,12 @@
 //! An answer of dendron's own as it stands on the wire. Pure.
 
-use std::io::Write as _;
-
+use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
 
 use crate::reply::Reply;
+
+/// Room for a usual head, so that it is made once.
+const HEAD_BYTES: usize = 768;
 
 /// How an answer is written besides what it says.
 #[derive(Clone, Debug)]
@@ -19,17 +21,22 @@ pub(super) struct Manner {
 
 /// Writes an answer behind what is there.
 pub(super) fn write(out: &mut Vec<u8>, reply: &Reply, manner: &Manner) {
-    let reason = reply.status.canonical_reason().unwrap_or_default();
-    // Writing into memory cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", reply.status.as_str());
-    for (name, value) in &reply.headers {
+    out.reserve(HEAD_BYTES + reply.body.len());
+    begin_head(out, reply.status, reply.status.canonical_reason().unwrap_or_default());
+    for (name, value) in &*reply.headers {
         line(out, name, value.as_bytes());
     }
-    title(out, &CONTENT_LENGTH);
-    let _ = write!(out, ": {}\r\n", reply.body.len());
+    line(out, &CONTENT_LENGTH, HeaderValue::from(reply.body.len()).as_bytes());
     end_head(out, manner);
     if !manner.is_bodiless {
         out.extend_from_slice(&reply.body);
+    }
+}
+
+/// Writes a head's first line.
+pub(super) fn begin_head(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

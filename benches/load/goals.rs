@@ -2,7 +2,7 @@
 
 use crate::contenders::Name;
 use crate::figures::{Figure, Measured};
-use crate::scenarios::Scenario;
+use crate::scenarios::{Done, Scenario};
 
 /// How a result is held against its goal.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,10 +66,13 @@ const fn goal(scenario: Scenario, part: usize, figure: Figure, bound: Bound) -> 
 }
 
 /// What became of each goal whose scenario was run.
-pub(crate) fn verdicts(results: &[(Scenario, Vec<Measured>)]) -> Vec<Verdict> {
+pub(crate) fn verdicts(results: &[Done]) -> Vec<Verdict> {
     let run = GOALS.iter().filter_map(|goal| {
-        let (_, parts) = results.iter().find(|(scenario, _)| *scenario == goal.scenario)?;
-        Some(verdict(goal, parts.get(goal.part)?))
+        let done = results.iter().find(|done| done.scenario == goal.scenario)?;
+        match &done.outcome {
+            Ok(parts) => Some(verdict(goal, parts.get(goal.part)?)),
+            Err(_) => Some(verdict(goal, &Measured::new("failed"))),
+        }
     });
     run.collect()
 }

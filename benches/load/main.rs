@@ -32,9 +32,8 @@ use clap::Parser;
 use arguments::{Arguments, Size};
 use contenders::{Certificate, Stage};
 use fault::{Doing, Outcome, wrong};
-use figures::Measured;
 use machine::Machine;
-use scenarios::{Scenario, Suite};
+use scenarios::{Done, Scenario, Suite};
 use upstream::Upstream;
 
 fn main() -> ExitCode {
@@ -75,25 +74,30 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     };
     let suite = Suite { stage, size, rounds: arguments.rounds.unwrap_or(rounds), descriptors };
     let results = measure(&suite, &scenarios, &arguments.report, &machine)?;
-    let failed = results.iter().flat_map(|(_, parts)| parts).any(|part| part.errors_of(contenders::Name::Dendron) > 0);
-    if failed { Err(wrong("dendron has answered requests with errors")) } else { Ok(()) }
+    let has_failed = results.iter().any(|done| done.outcome.is_err());
+    let has_errors = results.iter().flat_map(Done::parts).any(|part| part.errors_of(contenders::Name::Dendron) > 0);
+    match (has_failed, has_errors) {
+        (true, _) => Err(wrong("a scenario has failed")),
+        (false, true) => Err(wrong("dendron has answered requests with errors")),
+        (false, false) => Ok(()),
+    }
 }
 
-/// Runs the scenarios and reports after each, so that a run that is broken off leaves what it has.
-fn measure(
-    suite: &Suite<'_>,
-    scenarios: &[Scenario],
-    report: &Path,
-    machine: &Machine,
-) -> Outcome<Vec<(Scenario, Vec<Measured>)>> {
+/// Runs the scenarios and reports after each, so that a run that is broken off leaves what it has. One that fails keeps
+/// none of the others from being run.
+fn measure(suite: &Suite<'_>, scenarios: &[Scenario], report: &Path, machine: &Machine) -> Outcome<Vec<Done>> {
     let mut results = Vec::new();
     for scenario in scenarios {
         println!("==> ({}) {}", scenario.letter(), scenario.title());
-        let parts = scenario.run(suite)?;
-        for measured in &parts {
+        let done = Done::of(*scenario, suite);
+        for measured in done.parts() {
             println!("\n{}\n\n{}", measured.title, report::table::table(measured));
         }
-        results.push((*scenario, parts));
+        if let Err(fault) = &done.outcome {
+            println!("\nIt failed: {fault}");
+        }
+        println!("\n({}) took {} s", scenario.letter(), done.took.as_secs());
+        results.push(done);
         report::write(report, machine, &results)?;
     }
     println!("==> goals\n");

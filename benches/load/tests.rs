@@ -19,11 +19,12 @@ mod scenarios;
 mod upstream;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use contenders::Name;
 use figures::{Figure, Measured, Ratio};
 use generate::devices::whole;
-use scenarios::Scenario;
+use scenarios::{Done, Scenario};
 use upstream::answers::{Shape, shape};
 
 #[test]
@@ -50,7 +51,8 @@ fn a_result_with_errors_is_no_result() {
     measured.add(Name::HAProxy, Figure::Cpu, 10.0);
     measured.add(Name::Nginx, Figure::Cpu, 9.0);
     let reached = |measured: &Measured| -> Vec<Option<bool>> {
-        let verdicts = goals::verdicts(&[(Scenario::Forward, vec![measured.clone()])]);
+        let outcome = Ok(vec![measured.clone()]);
+        let verdicts = goals::verdicts(&[Done { scenario: Scenario::Forward, outcome, took: Duration::ZERO }]);
         verdicts.iter().map(|verdict| verdict.is_reached).collect()
     };
     assert_eq!(reached(&measured), [Some(true), Some(false), None]);
@@ -58,6 +60,23 @@ fn a_result_with_errors_is_no_result() {
     assert_eq!(reached(&measured), [None, Some(false), None]);
     measured.failed(Name::Dendron, 1);
     assert_eq!(reached(&measured), [None, None, None]);
+}
+
+#[test]
+fn what_failed_has_no_result_and_keeps_nothing_else_from_having_one() {
+    let mut measured = Measured::new("requests");
+    measured.add(Name::Dendron, Figure::Cpu, 9.0);
+    measured.add(Name::HAProxy, Figure::Cpu, 10.0);
+    let done = |scenario, outcome| Done { scenario, outcome, took: Duration::ZERO };
+    let results =
+        [done(Scenario::Encrypted, Err(fault::wrong("nobody listens"))), done(Scenario::Answered, Ok(vec![measured]))];
+    let verdicts = goals::verdicts(&results);
+    let reached: Vec<(&str, Option<bool>)> =
+        verdicts.iter().map(|verdict| (&verdict.what[..3], verdict.is_reached)).collect();
+    assert_eq!(reached, [("(g)", Some(true)), ("(e)", None)]);
+    let machine = machine::Machine::look(std::path::Path::new("/nowhere"));
+    let text = report::markdown::report(&machine, &results, &verdicts, &[]);
+    assert!(text.contains("It failed: nobody listens."), "{text}");
 }
 
 #[test]

@@ -7,13 +7,13 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Results;
 use super::curves::Curves;
 use super::markdown::Picture;
 use super::table::number;
 use crate::contenders::Name;
 use crate::fault::{Outcome, wrong};
 use crate::figures::{Figure, Measured};
+use crate::scenarios::Done;
 
 const WIDTH: u32 = 1_000;
 const BAR: i32 = 18;
@@ -54,7 +54,7 @@ const CURVES: [(&str, Curves); 2] = [
 ];
 
 /// Draws what there is to draw; returns what was drawn.
-pub(super) fn draw(folder: &Path, results: &Results) -> Outcome<Vec<Picture>> {
+pub(super) fn draw(folder: &Path, results: &[Done]) -> Outcome<Vec<Picture>> {
     let drawings = [
         ("cpu.svg", "Processor time beside HAProxy's, which is 1: less is better", beside_haproxy(results)),
         ("latency.svg", "Latency at a fixed rate, in microseconds: less is better", latencies(results)),
@@ -81,8 +81,8 @@ pub(super) fn draw(folder: &Path, results: &Results) -> Outcome<Vec<Picture>> {
 }
 
 /// Everything that is counted in processor time, as a share of HAProxy's.
-fn beside_haproxy(results: &Results) -> Vec<Group> {
-    let parts = results.iter().flat_map(|(scenario, parts)| parts.iter().map(move |part| (scenario.letter(), part)));
+fn beside_haproxy(results: &[Done]) -> Vec<Group> {
+    let parts = results.iter().flat_map(Done::lettered);
     // Curves have a picture of their own.
     let parts = parts.filter(|(_, measured)| measured.size.is_none());
     let groups = parts.filter_map(|(letter, measured)| {
@@ -97,8 +97,8 @@ fn beside_haproxy(results: &Results) -> Vec<Group> {
 }
 
 /// What dendron and Synapse take together, or Synapse behind dendron, as a share of what Synapse takes alone.
-fn beside_synapse(results: &Results) -> Vec<Group> {
-    let parts = results.iter().flat_map(|(scenario, parts)| parts.iter().map(move |part| (scenario.letter(), part)));
+fn beside_synapse(results: &[Done]) -> Vec<Group> {
+    let parts = results.iter().flat_map(Done::lettered);
     let groups = parts.filter_map(|(letter, measured)| {
         let figure = [Figure::Cpu, Figure::CpuPerLogin, Figure::CpuPerDevice]
             .into_iter()
@@ -111,8 +111,8 @@ fn beside_synapse(results: &Results) -> Vec<Group> {
     groups.collect()
 }
 
-fn latencies(results: &Results) -> Vec<Group> {
-    let mut parts = results.iter().flat_map(|(_, parts)| parts);
+fn latencies(results: &[Done]) -> Vec<Group> {
+    let mut parts = results.iter().flat_map(Done::parts);
     let Some(measured) = parts.rfind(|part| part.median(Name::Direct, Figure::Median).is_some()) else {
         return Vec::new();
     };
@@ -126,8 +126,8 @@ fn latencies(results: &Results) -> Vec<Group> {
     groups.collect()
 }
 
-fn memory(results: &Results) -> Vec<Group> {
-    let parts = results.iter().flat_map(|(_, parts)| parts);
+fn memory(results: &[Done]) -> Vec<Group> {
+    let parts = results.iter().flat_map(Done::parts);
     let groups =
         parts.filter(|part| part.median(Name::Dendron, Figure::MemoryPerConnection).is_some()).map(|measured| {
             let figure = Figure::MemoryPerConnection;

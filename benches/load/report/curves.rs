@@ -6,10 +6,10 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use super::Results;
 use super::charts::{colour, good};
 use crate::contenders::Name;
 use crate::figures::{Figure, Measured};
+use crate::scenarios::Done;
 
 const SIZE: (u32, u32) = (1_000, 420);
 
@@ -30,8 +30,8 @@ type Curve = (Name, Vec<(f64, f64)>);
 
 impl Curves {
     /// Draws them; whether there was anything to draw.
-    pub(super) fn draw(&self, path: &Path, results: &Results) -> Result<bool, Box<dyn std::error::Error>> {
-        let parts = results.iter().flat_map(|(_, parts)| parts);
+    pub(super) fn draw(&self, path: &Path, results: &[Done]) -> Result<bool, Box<dyn std::error::Error>> {
+        let parts = results.iter().flat_map(Done::parts);
         let parts: Vec<&Measured> = parts.filter(|part| part.size.is_some()).collect();
         let curve = |name: Name| -> Curve {
             let points = parts.iter().filter_map(|part| Some((part.size?, good(part, name, self.figure)?)));

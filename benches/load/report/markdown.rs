@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::Results;
 use super::table::table;
 use crate::goals::Verdict;
 use crate::machine::Machine;
+use crate::scenarios::Done;
 
 /// A picture of the report: its file, and what it shows.
 pub(crate) struct Picture {
@@ -14,7 +14,7 @@ pub(crate) struct Picture {
 }
 
 /// The whole text.
-pub(super) fn report(machine: &Machine, results: &Results, verdicts: &[Verdict], pictures: &[Picture]) -> String {
+pub(crate) fn report(machine: &Machine, results: &[Done], verdicts: &[Verdict], pictures: &[Picture]) -> String {
     let mut text = String::from("# What dendron costs beside HAProxy and nginx\n\n");
     text.push_str(&origin(machine));
     if !verdicts.is_empty() {
@@ -32,9 +32,12 @@ pub(super) fn report(machine: &Machine, results: &Results, verdicts: &[Verdict],
     for picture in pictures {
         let _ = writeln!(text, "![{}]({})\n", picture.shows, picture.file);
     }
-    for (scenario, parts) in results {
-        let _ = writeln!(text, "## ({}) {}\n", scenario.letter(), scenario.title());
-        for measured in parts {
+    for done in results {
+        let _ = writeln!(text, "## ({}) {}\n", done.scenario.letter(), done.scenario.title());
+        if let Err(fault) = &done.outcome {
+            let _ = writeln!(text, "It failed: {fault}.\n");
+        }
+        for measured in done.parts() {
             let _ = writeln!(text, "{}:\n\n{}", upper_first(&measured.title), table(measured));
             for note in &measured.notes {
                 let _ = writeln!(text, "{note}\n");

@@ -6,22 +6,18 @@
 
 mod charts;
 mod curves;
-mod markdown;
+pub(crate) mod markdown;
 pub(crate) mod table;
 
 use std::path::Path;
 
 use crate::fault::{Doing, Outcome};
-use crate::figures::Measured;
 use crate::goals::verdicts;
 use crate::machine::Machine;
-use crate::scenarios::Scenario;
-
-/// What was run, and what came of it.
-pub(crate) type Results = [(Scenario, Vec<Measured>)];
+use crate::scenarios::Done;
 
 /// Writes the report into a folder.
-pub(crate) fn write(folder: &Path, machine: &Machine, results: &Results) -> Outcome<()> {
+pub(crate) fn write(folder: &Path, machine: &Machine, results: &[Done]) -> Outcome<()> {
     std::fs::create_dir_all(folder).doing(format!("making {}", folder.display()))?;
     let pictures = charts::draw(folder, results)?;
     let text = markdown::report(machine, results, &verdicts(results), &pictures);

@@ -28,6 +28,7 @@ mod waiting;
 mod wakes;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::arguments::Size;
 use crate::contenders::Stage;
@@ -50,6 +51,14 @@ pub(crate) enum Scenario {
     Syncs,
     Rows,
     Waiting,
+}
+
+/// A scenario that was run.
+pub(crate) struct Done {
+    pub(crate) scenario: Scenario,
+    /// What it has measured, in parts; or why it could not.
+    pub(crate) outcome: Outcome<Vec<Measured>>,
+    pub(crate) took: Duration,
 }
 
 /// What a scenario is run with.
@@ -130,7 +139,7 @@ impl Scenario {
     }
 
     /// Runs it; what it measures may have several parts.
-    pub(crate) fn run(self, suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
+    fn run(self, suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
         match self {
             Scenario::Forward => forward::forty_endpoints(suite),
             Scenario::Answered => forward::answered(suite),
@@ -146,6 +155,25 @@ impl Scenario {
             Scenario::Growth => growth::run(suite),
             Scenario::Waiting => waiting::run(suite),
         }
+    }
+}
+
+impl Done {
+    /// Runs a scenario.
+    pub(crate) fn of(scenario: Scenario, suite: &Suite<'_>) -> Self {
+        let begun = Instant::now();
+        let outcome = scenario.run(suite);
+        Done { scenario, outcome, took: begun.elapsed() }
+    }
+
+    /// What was measured: nothing where it failed.
+    pub(crate) fn parts(&self) -> &[Measured] {
+        self.outcome.as_deref().unwrap_or_default()
+    }
+
+    /// The same with the scenario's letter.
+    pub(crate) fn lettered(&self) -> impl Iterator<Item = (&'static str, &Measured)> {
+        self.parts().iter().map(|part| (self.scenario.letter(), part))
     }
 }
 

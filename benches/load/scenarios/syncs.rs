@@ -1,9 +1,9 @@
 //! (i): idle devices, and what they cost Synapse with parking and without: for accounts of few and of many rooms, with
 //! presence and without, and for two bounds on how long an answer is given again.
 //!
-//! Everything takes a sixth of its usual time: polls of 5 s in place of 30, and with them the bound R of 20 s in place of
-//! 120, and of 100 s in place of 600. What is forwarded is the same share of all polls as it is in real time; only there
-//! are six times as many of them, which is why fewer devices do.
+//! Everything takes a tenth of its usual time: polls of 3 s in place of 30, and with them the bound R of 12 s in place of
+//! 120, and of 60 s in place of 600. What is forwarded is the same share of all polls as it is in real time; only there
+//! are ten times as many of them, which is why fewer devices do.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::homeserver::stack::Homeserver;
 use crate::homeserver::users::{self, Device};
 
 /// How many times as fast as in life all goes.
-const HASTE: u32 = 6;
+const HASTE: u32 = 10;
 /// What a client's poll takes in life.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// R in life.
@@ -49,7 +49,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
         Crowd { rooms: 300, users: 2, has_presence: false, bounds: &RENEW_AFTER[..1] },
     ];
     let crowds = &crowds[..suite.by_size(1, 1, 4)];
-    let devices = suite.by_size(40, 400, 400);
+    let devices = suite.by_size(40, 240, 240);
     let mut homeserver = Homeserver::databases()?;
     let mut parts = Vec::new();
     for (number, crowd) in crowds.iter().enumerate() {

@@ -11,9 +11,8 @@ use serde_json::json;
 
 use super::Suite;
 use super::rounds::progress;
-use crate::accounting::Usage;
 use crate::contenders::Name;
-use crate::fault::Outcome;
+use crate::fault::{Outcome, wrong};
 use crate::figures::{Figure, Measured};
 use crate::generate::devices::Devices;
 use crate::homeserver::edge::Edge;
@@ -26,9 +25,13 @@ const HASTE: u32 = 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// R in life.
 const RENEW_AFTER: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(600)];
-/// For how many devices dendron's share of a core is told.
+/// For how many devices it is told what is the same for all of them together.
 const MANY: f64 = 10_000.0;
-const SETTLE: Duration = Duration::from_secs(3);
+/// Synapse has much to do after thousands of users have joined rooms. It is calm when it takes less than this share of a
+/// core, and for so long it may take to be.
+const CALM: f64 = 0.03;
+const CALM_WINDOW: Duration = Duration::from_secs(3);
+const CALM_MAX: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What is measured together: devices of users who are alike.
@@ -49,7 +52,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
         Crowd { rooms: 300, users: 2, has_presence: false, bounds: &RENEW_AFTER[..1] },
     ];
     let crowds = &crowds[..suite.by_size(1, 1, 4)];
-    let devices = suite.by_size(40, 240, 240);
+    let devices = suite.by_size(40, 800, 800);
     let mut homeserver = Homeserver::databases()?;
     let mut parts = Vec::new();
     for (number, crowd) in crowds.iter().enumerate() {
@@ -63,9 +66,9 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     Ok(parts)
 }
 
-/// The shares of a core that are taken with no device there.
-#[derive(Clone, Copy, Debug)]
-struct Idle {
+/// Shares of a core.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shares {
     synapse: f64,
     edge: f64,
 }
@@ -74,85 +77,113 @@ struct Idle {
 struct Seen {
     /// What Synapse needs for a device in a minute of life, in milliseconds.
     per_device: f64,
-    /// The share of a core that dendron takes for [`MANY`] devices in life, in percent.
-    share_of_many: f64,
+    /// The share of a core that dendron takes for a device in life.
+    edge_per_device: f64,
     /// How many devices have failed.
     errors: u64,
+}
+
+/// Synapse, alone or behind a dendron.
+#[derive(Clone, Copy)]
+struct Served<'run> {
+    homeserver: &'run Homeserver,
+    edge: Option<&'run Edge>,
 }
 
 /// Synapse alone, and then behind a dendron for each bound.
 fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &[Device]) -> Outcome<Vec<Measured>> {
     let timeout = TIMEOUT / HASTE;
-    let while_idle = timeout * suite.by_size(1, 4, 6);
-    let mut idle = Idle { synapse: idle(|| homeserver.usage(), while_idle)?, edge: 0.0 };
+    let while_idle = timeout * suite.by_size(1, 4, 4);
+    let served = Served { homeserver, edge: None };
+    let idle_alone = served.idle(while_idle)?;
     let polling = Devices::start(homeserver.port(), devices, timeout, PATIENCE)?;
-    let alone = watch(homeserver, None, &polling, idle, timeout * suite.by_size(2, 4, 6))?;
+    let alone = served.watch(&polling, idle_alone, timeout * suite.by_size(2, 4, 6))?;
     drop(polling);
     let mut parts = Vec::new();
     for bound in crowd.bounds {
-        let title = format!(
-            "{} idle devices, {} rooms each, presence {}, R = {} s",
-            devices.len(),
-            crowd.rooms,
-            if crowd.has_presence { "on" } else { "off" },
-            bound.as_secs(),
-        );
-        progress(&format!("  {title}"));
-        let mut measured = Measured::new(title);
-        let settings = format!("sync: {{renew_after: {} s}}\n", (*bound / HASTE).as_secs()).replace(" s}", "s}");
+        let mut measured = Measured::new(title(crowd, devices.len(), *bound));
+        progress(&format!("  {}", measured.title));
+        let settings = format!("sync: {{renew_after: {}s}}\n", (*bound / HASTE).as_secs());
         let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";
         let edge = Edge::start(&suite.stage, homeserver, &settings, is_live)?;
-        idle.edge = self::idle(|| edge.usage(), timeout)?;
+        let served = Served { homeserver, edge: Some(&edge) };
+        let idle = served.idle(while_idle)?;
         let polling = Devices::start(edge.port, devices, timeout, PATIENCE)?;
         // A whole turn: so long an answer is given again, and then one poll is Synapse's.
-        let turn = *bound / HASTE + timeout;
-        let behind = watch(homeserver, Some(&edge), &polling, idle, turn)?;
+        let behind = served.watch(&polling, idle, *bound / HASTE + timeout)?;
+        // What dendron asks Synapse for itself is the same however many devices there are.
+        let own = (idle.synapse - idle_alone.synapse).max(0.0) / MANY * 60e3;
         measured.add(Name::Synapse, Figure::CpuPerDevice, alone.per_device);
-        measured.add(Name::Dendron, Figure::CpuPerDevice, behind.per_device);
-        measured.add(Name::Dendron, Figure::EdgeShareOfMany, behind.share_of_many);
+        measured.add(Name::Dendron, Figure::CpuPerDevice, behind.per_device + own);
+        measured.add(Name::Dendron, Figure::EdgeShareOfMany, (idle.edge + behind.edge_per_device * MANY) * 100.0);
         measured.failed(Name::Synapse, alone.errors);
         measured.failed(Name::Dendron, behind.errors);
-        measured.notes.push(format!(
-            "In the column of dendron Synapse stands behind dendron, in that of Synapse alone. Everything ran {HASTE} times \
-             as fast as in life (polls of {} s, R of {} s); the numbers are for polls of {} s. With nobody there \
-             Synapse takes {:.1} % of a core, which is taken off, and dendron {:.1} %, which is counted once.",
-            timeout.as_secs(),
-            (*bound / HASTE).as_secs(),
-            TIMEOUT.as_secs(),
-            idle.synapse * 100.0,
-            idle.edge * 100.0,
-        ));
+        measured.notes.push(note(*bound, idle_alone, idle));
         parts.push(measured);
     }
     Ok(parts)
 }
 
-/// The share of a core that somebody takes with no device there.
-fn idle(usage: impl Fn() -> Outcome<Usage>, time: Duration) -> Outcome<f64> {
-    // What its start, or its users' logins, have left to be done is soon done.
-    std::thread::sleep(SETTLE);
-    let (begun, before) = (Instant::now(), usage()?.cpu);
-    std::thread::sleep(time);
-    Ok((usage()?.cpu - before).as_secs_f64() / begun.elapsed().as_secs_f64())
+fn title(crowd: &Crowd, devices: usize, bound: Duration) -> String {
+    let presence = if crowd.has_presence { "on" } else { "off" };
+    format!("{devices} idle devices, {} rooms each, presence {presence}, R = {} s", crowd.rooms, bound.as_secs())
 }
 
-/// Waits until all poll steadily, and then looks for some time.
-fn watch(homeserver: &Homeserver, edge: Option<&Edge>, polling: &Devices, idle: Idle, time: Duration) -> Outcome<Seen> {
-    std::thread::sleep(TIMEOUT / HASTE * 5 / 2);
-    let cpu = || -> Outcome<(Duration, Duration)> {
-        let edge = edge.map(Edge::usage).transpose()?.unwrap_or_default();
-        Ok((homeserver.usage()?.cpu, edge.cpu))
-    };
-    let (begun, before, (polls_before, _)) = (Instant::now(), cpu()?, polling.polls());
-    std::thread::sleep(time);
-    let (took, after, (polls, errors)) = (begun.elapsed().as_secs_f64(), cpu()?, polling.polls());
-    let polls = (polls - polls_before).max(1) as f64;
-    let beyond = |before: Duration, after: Duration, idle: f64| (after - before).as_secs_f64() - idle * took;
-    let (synapse, edge) = (beyond(before.0, after.0, idle.synapse), beyond(before.1, after.1, idle.edge));
-    let polls_per_minute = 60.0 / TIMEOUT.as_secs_f64();
-    Ok(Seen {
-        per_device: synapse * 1e3 / polls * polls_per_minute,
-        share_of_many: (idle.edge + edge / polls * MANY / TIMEOUT.as_secs_f64()) * 100.0,
-        errors,
-    })
+fn note(bound: Duration, alone: Shares, behind: Shares) -> String {
+    let seconds = |life: Duration| (life / HASTE).as_secs();
+    format!(
+        "In the column of dendron Synapse stands behind dendron, in that of Synapse alone. Everything ran {HASTE} times as \
+         fast as in life (polls of {} s, R of {} s); the numbers are for polls of {} s. With no device there Synapse takes \
+         {:.1} % of a core alone and {:.1} % behind dendron, which takes {:.1} % itself: that is counted once for {MANY} \
+         devices.",
+        seconds(TIMEOUT),
+        seconds(bound),
+        TIMEOUT.as_secs(),
+        alone.synapse * 100.0,
+        behind.synapse * 100.0,
+        behind.edge * 100.0,
+    )
+}
+
+impl Served<'_> {
+    /// What has been used so far.
+    fn used(self) -> Outcome<(Duration, Duration)> {
+        let edge = self.edge.map(Edge::usage).transpose()?.unwrap_or_default();
+        Ok((self.homeserver.usage()?.cpu, edge.cpu))
+    }
+
+    fn shares(self, time: Duration) -> Outcome<Shares> {
+        let (begun, before) = (Instant::now(), self.used()?);
+        std::thread::sleep(time);
+        let (after, took) = (self.used()?, begun.elapsed().as_secs_f64());
+        let share = |before: Duration, after: Duration| (after - before).as_secs_f64() / took;
+        Ok(Shares { synapse: share(before.0, after.0), edge: share(before.1, after.1) })
+    }
+
+    /// The shares that are taken with no device there, when what came before is done.
+    fn idle(self, time: Duration) -> Outcome<Shares> {
+        let begun = Instant::now();
+        while self.shares(CALM_WINDOW)?.synapse > CALM {
+            if begun.elapsed() > CALM_MAX {
+                return Err(wrong("Synapse does not become calm"));
+            }
+        }
+        self.shares(time)
+    }
+
+    /// Waits until all poll steadily, and then looks for some time.
+    fn watch(self, polling: &Devices, idle: Shares, time: Duration) -> Outcome<Seen> {
+        std::thread::sleep(TIMEOUT / HASTE * 5 / 2);
+        let (begun, (polls_before, _)) = (Instant::now(), polling.polls());
+        let shares = self.shares(time)?;
+        let (took, (polls, errors)) = (begun.elapsed().as_secs_f64(), polling.polls());
+        let polls_per_second = (polls - polls_before).max(1) as f64 / took;
+        // A device polls so often in life.
+        let per_device = |share: f64, idle: f64| (share - idle) / polls_per_second / TIMEOUT.as_secs_f64();
+        Ok(Seen {
+            per_device: per_device(shares.synapse, idle.synapse) * 60e3,
+            edge_per_device: per_device(shares.edge, idle.edge),
+            errors,
+        })
+    }
 }

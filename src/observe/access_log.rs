@@ -25,9 +25,10 @@ use crate::exchange::{Exchange, RequestId};
 
 /// How many bytes of lines may wait to be written.
 const WAITING_BYTES_MAX: usize = 4 << 20;
-/// How long lines gather after others were written: nobody reads a log sooner, and at a hundred thousand lines a second it
-/// is a fifth of what may wait.
+/// How long lines gather after others were written: nobody reads a log sooner.
 const GATHER: Duration = Duration::from_millis(50);
+/// So many bytes of lines wait no longer.
+const GATHERED_BYTES: usize = 256 << 10;
 /// Room for a usual line.
 const LINE_BYTES: usize = 512;
 
@@ -55,7 +56,7 @@ pub struct AccessLog {
 #[derive(Debug, Default)]
 struct Lines {
     waiting: Mutex<Waiting>,
-    /// Told when there is something for a writer that has nothing.
+    /// Told when there is something for a writer that has nothing, or enough for one that lets lines gather.
     news: Condvar,
     /// Told when what was taken is written.
     written: Condvar,
@@ -66,6 +67,8 @@ struct Waiting {
     bytes: Vec<u8>,
     /// Whether lines were taken that are not written yet.
     is_writing: bool,
+    /// Whether the writer lets lines gather.
+    is_gathering: bool,
     /// Whether no other line will come.
     is_over: bool,
 }
@@ -159,10 +162,12 @@ impl Lines {
         if waiting.bytes.len() + line.len() > WAITING_BYTES_MAX {
             return false;
         }
-        let was_empty = waiting.bytes.is_empty();
+        let before = waiting.bytes.len();
         waiting.bytes.extend_from_slice(line);
+        let is_enough = before < GATHERED_BYTES && waiting.bytes.len() >= GATHERED_BYTES;
+        let is_news = if waiting.is_gathering { is_enough } else { before == 0 };
         drop(waiting);
-        if was_empty {
+        if is_news {
             self.news.notify_one();
         }
         true
@@ -182,8 +187,17 @@ impl Lines {
             let _ = output.write_all(&bytes).and_then(|()| output.flush());
             self.waiting().is_writing = false;
             self.written.notify_all();
-            std::thread::sleep(GATHER);
+            self.gather(GATHER);
         }
+    }
+
+    /// Lets lines gather, for so long at most.
+    fn gather(&self, time: Duration) {
+        let mut waiting = self.waiting();
+        waiting.is_gathering = true;
+        let are_few = |waiting: &mut Waiting| waiting.bytes.len() < GATHERED_BYTES && !waiting.is_over;
+        let gathered = self.news.wait_timeout_while(waiting, time, are_few);
+        gathered.unwrap_or_else(PoisonError::into_inner).0.is_gathering = false;
     }
 
     /// Waits for lines and takes all of them, in exchange for a buffer that is not needed any more. False at the end.
@@ -390,6 +404,25 @@ mod tests {
         let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
         let log = AccessLog::open(&Target::File(path.clone()), Format::Text, dropped).unwrap();
         (folder, path, log)
+    }
+
+    #[test]
+    fn many_lines_wait_no_longer() {
+        let hour = Duration::from_secs(3_600);
+        for is_over in [false, true] {
+            let lines = Arc::new(Lines::default());
+            let own = Arc::clone(&lines);
+            let gathering = std::thread::spawn(move || own.gather(hour));
+            while !lines.waiting().is_gathering {
+                std::thread::yield_now();
+            }
+            if is_over {
+                lines.end();
+            } else {
+                assert!((0..GATHERED_BYTES / 64).all(|_| lines.add(&[b'x'; 64])));
+            }
+            gathering.join().unwrap();
+        }
     }
 
     #[test]

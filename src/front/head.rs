@@ -102,12 +102,11 @@ pub(super) fn line_alone(arrived: &[u8]) -> Option<RequestHeader> {
 /// Whether Pingora can hold the request's method and target.
 pub(super) fn is_holdable(head: &Head<'_>) -> bool {
     let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(byte);
-    let has_usual_target = head.target.starts_with(b"/") && head.target.iter().all(is_usual);
-    // Only where it is not plain to see is one made to find out.
-    has_usual_target
-        && head.target.len() <= USUAL_TARGET_MAX
-        && matches!(head.method, "GET" | "OPTIONS" | "PUT" | "POST")
-        || RequestHeader::build_no_case(head.method, head.target, Some(0)).is_ok()
+    let target = head.target;
+    let has_usual_target = target.starts_with(b"/") && target.len() <= USUAL_TARGET_MAX && target.iter().all(is_usual);
+    let is_plain_to_see = has_usual_target && matches!(head.method, "GET" | "OPTIONS" | "PUT" | "POST");
+    // Only where it is not, one is made to find out.
+    is_plain_to_see || RequestHeader::build_no_case(head.method, head.target, Some(0)).is_ok()
 }
 
 #[cfg(test)]

@@ -294,7 +294,8 @@ fn as_text<S: Serializer>(value: impl fmt::Display, serializer: S) -> Result<S::
     serializer.collect_str(&value)
 }
 
-/// A number that is not negative, with one digit behind the point: what `{:.1}` writes, at a fifth of its cost.
+/// A number that is not negative, with one digit behind the point, a half rounded up: that is done with whole numbers, for
+/// `{:.1}` takes care of every fraction that there is.
 struct Tenths(f64);
 
 impl fmt::Display for Tenths {
@@ -383,6 +384,15 @@ mod tests {
         let line = String::from_utf8(line).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.contains("class=sync pool=sync process=sync1"), "{line}");
+    }
+
+    #[test]
+    fn tenths_are_those_of_the_standard_library_but_for_halves() {
+        for thousandths in (0..20_000_u32).chain([29_999_949, 29_999_951]).filter(|number| number % 100 != 50) {
+            let number = f64::from(thousandths) / 1_000.0;
+            assert_eq!(Tenths(number).to_string(), format!("{number:.1}"), "{thousandths}");
+        }
+        assert_eq!([0.05, 0.25, 0.95].map(|half| Tenths(half).to_string()), ["0.1", "0.3", "1.0"]);
     }
 
     #[test]

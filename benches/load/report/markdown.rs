@@ -48,9 +48,11 @@ pub(crate) fn report(machine: &Machine, results: &[Done], verdicts: &[Verdict], 
 }
 
 fn origin(machine: &Machine) -> String {
+    let command = format!("./dev bench {}", machine.command);
+    let command = command.trim_end();
     let mut text = format!(
-        "Made on {} by `./dev bench {}` at commit {}.\n\n| | |\n| --- | --- |\n| machine | {}, {} |\n| system | {} |\n",
-        machine.date, machine.command, machine.commit, machine.processor, machine.memory, machine.kernel,
+        "Made on {} by `{}` at commit {}.\n\n| | |\n| --- | --- |\n| machine | {}, {} |\n| system | {} |\n",
+        machine.date, command, machine.commit, machine.processor, machine.memory, machine.kernel,
     );
     for version in machine.versions.iter().filter(|version| !version.is_empty()) {
         let _ = writeln!(text, "| | {version} |");

@@ -27,8 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RENEW_AFTER: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(600)];
 /// For how many devices it is told what is the same for all of them together.
 const MANY: f64 = 10_000.0;
-/// Synapse has much to do after thousands of users have joined rooms. It is calm when it takes less than this share of a
-/// core, and for so long it may take to be.
+/// Synapse has much to do after its users have joined their rooms. It is calm when it takes less than this share of a core,
+/// and for so long it may take to be.
 const CALM: f64 = 0.03;
 const CALM_WINDOW: Duration = Duration::from_secs(3);
 const CALM_MAX: Duration = Duration::from_secs(120);
@@ -67,7 +67,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 }
 
 /// Shares of a core.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Shares {
     synapse: f64,
     edge: f64,

@@ -98,7 +98,8 @@ pub(super) fn run(suite: &Suite<'_>, homeserver: &mut Homeserver) -> Outcome<Mea
 }
 
 impl Parked<'_> {
-    /// Wakes one user after the other, each of whom has so many syncs parked; returns how long it took until each was on its way.
+    /// Wakes one user after the other, each of whom has so many syncs parked; returns how long it took until each was on
+    /// its way.
     fn wake(&mut self, users: Range<usize>, each: usize) -> Outcome<Latencies> {
         let mut delays = Vec::new();
         for number in users {

@@ -170,6 +170,8 @@ pub struct AtScrape {
     pub login_lanes: IntGauge,
     /// Passwords that are being checked.
     pub login_lanes_in_use: IntGauge,
+    /// Logins that wait for their turn at the main process.
+    pub login_turns: IntGauge,
     /// Passwords by what became of them.
     pub login_checks: IntCounterVec,
     /// How long threads have checked passwords, in seconds.
@@ -341,6 +343,7 @@ impl AtScrape {
             login_queue: makes.gauges(table::LOGIN_QUEUE)?.with_label_values::<&str>(&[]),
             login_lanes: makes.gauges(table::LOGIN_LANES)?.with_label_values::<&str>(&[]),
             login_lanes_in_use: makes.gauges(table::LOGIN_LANES_IN_USE)?.with_label_values::<&str>(&[]),
+            login_turns: makes.gauges(table::LOGIN_TURNS)?.with_label_values::<&str>(&[]),
             login_checks: makes.counters(table::LOGIN_CHECKS)?,
             login_check_seconds: makes.seconds(table::LOGIN_CHECK_SECONDS)?,
             login_buckets: makes.gauges(table::LOGIN_BUCKETS)?.with_label_values::<&str>(&[]),

@@ -109,6 +109,11 @@ pub(super) const LOGINS_FORWARDED: Row = row(
 pub(super) const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
 pub(super) const LOGIN_LANES: Row =
     row("dendron_login_lanes", "Passwords that each thread can check side by side, as measured at the start.", &[]);
+pub(super) const LOGIN_TURNS: Row = row(
+    "dendron_login_turns",
+    "Logins whose password was right and that wait for their turn at the main process, which others ask, too.",
+    &[],
+);
 pub(super) const LOGIN_LANES_IN_USE: Row =
     row("dendron_login_lanes_in_use", "Passwords that are being checked, by all threads.", &[]);
 pub(super) const LOGIN_CHECKS: Row = row(
@@ -221,7 +226,7 @@ pub(super) const START: Row = row("dendron_start_time_seconds", "When dendron st
 pub(super) const BUILD: Row = row("dendron_build_info", "Always 1; the labels tell what was built.", &["version"]);
 
 /// Every metric that there is.
-pub const TABLE: [Row; 63] = [
+pub const TABLE: [Row; 64] = [
     REQUESTS,
     ANSWERS,
     DURATION,
@@ -252,6 +257,7 @@ pub const TABLE: [Row; 63] = [
     LOGIN_QUEUE,
     LOGIN_LANES,
     LOGIN_LANES_IN_USE,
+    LOGIN_TURNS,
     LOGIN_CHECKS,
     LOGIN_CHECK_SECONDS,
     LOGIN_BUCKETS,

@@ -8,12 +8,13 @@ use super::Logins;
 use super::limits::shared::Shared;
 use super::neighbours::Writer;
 use super::reasons::Reason;
+use super::turns::InTurns;
 use crate::database::{Database, State};
 use crate::synapse::Devices;
 use crate::synapse::devices::Listener;
 
 /// The logins of a real homeserver.
-pub type RealLogins = Logins<Arc<Database>, Writer>;
+pub type RealLogins = Logins<Arc<Database>, InTurns<Writer>>;
 
 /// What becomes of logins on this edge.
 pub enum Desk {

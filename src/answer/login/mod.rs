@@ -4,7 +4,7 @@
 //!
 //! - [`request`]: the body, with [`identifier`](mod@identifier): who logs in;
 //! - [`limits`]: Synapse's three limits, of this edge or of several;
-//! - [`neighbours`]: the users' database, and the write;
+//! - [`neighbours`]: the users' database, and the write, which is done in [`turns`];
 //! - [`password`] and [`hashing`]: the comparison, and the threads that do it;
 //! - [`reply`]: the answers, in Synapse's bytes;
 //! - [`desk`]: all of it together, as the server has it;
@@ -27,6 +27,7 @@ pub mod reasons;
 pub mod reply;
 pub mod request;
 pub mod settings;
+pub mod turns;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -146,6 +147,11 @@ impl<U: Users, D: Devices> Logins<U, D> {
     /// The threads that check passwords, for metrics.
     pub fn hashing(&self) -> &Hashing {
         &self.hashing
+    }
+
+    /// The write half, for metrics.
+    pub fn devices(&self) -> &D {
+        &self.devices
     }
 
     /// The limits, for metrics.

@@ -3,7 +3,7 @@
 //!
 //! Everything takes a tenth of its usual time: polls of 3 s in place of 30, and with them the bound R of 12 s in place of
 //! 120, and of 60 s in place of 600. What is forwarded is the same share of all polls as it is in real time; only there
-//! are ten times as many of them, which is why fewer devices do.
+//! are ten times as many of them, which is why fewer devices do: so many that Synapse alone has time left between them.
 
 use std::time::{Duration, Instant};
 
@@ -33,12 +33,17 @@ const CALM: f64 = 0.03;
 const CALM_WINDOW: Duration = Duration::from_secs(3);
 const CALM_MAX: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Whoever has come online is no longer "active" after a minute, which everybody else is told (Synapse's
+/// `LAST_ACTIVE_GRANULARITY`). It is looked at what comes then: that nobody comes or goes.
+const PRESENCE_SETTLES: Duration = Duration::from_secs(75);
 
 /// What is measured together: devices of users who are alike.
 struct Crowd {
     /// How many rooms each is in; the fewer users, the sooner all have joined.
     rooms: usize,
     users: usize,
+    /// How many devices they have together. The more rooms, the dearer a poll.
+    devices: usize,
     has_presence: bool,
     /// Which bounds are tried.
     bounds: &'static [Duration],
@@ -46,18 +51,18 @@ struct Crowd {
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let crowds = [
-        Crowd { rooms: 5, users: 20, has_presence: false, bounds: &RENEW_AFTER },
-        Crowd { rooms: 5, users: 20, has_presence: true, bounds: &RENEW_AFTER[..1] },
-        Crowd { rooms: 50, users: 10, has_presence: false, bounds: &RENEW_AFTER[..1] },
-        Crowd { rooms: 300, users: 2, has_presence: false, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 5, users: 20, devices: 800, has_presence: false, bounds: &RENEW_AFTER },
+        Crowd { rooms: 5, users: 20, devices: 400, has_presence: true, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 50, users: 10, devices: 200, has_presence: false, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 300, users: 2, devices: 60, has_presence: false, bounds: &RENEW_AFTER[..1] },
     ];
     let crowds = &crowds[..suite.by_size(1, 1, 4)];
-    let devices = suite.by_size(40, 800, 800);
     let mut homeserver = Homeserver::databases()?;
     let mut parts = Vec::new();
     for (number, crowd) in crowds.iter().enumerate() {
         homeserver.run_synapse(&json!({ "bcrypt_rounds": 4, "presence": { "enabled": crowd.has_presence } }))?;
         let Crowd { users, rooms, .. } = *crowd;
+        let devices = suite.by_size(40, crowd.devices, crowd.devices);
         progress(&format!("  {users} users with {rooms} rooms"));
         let devices = users::households(&homeserver.client(), &format!("i{number}-"), users, devices / users, rooms)?;
         parts.extend(measure(suite, &homeserver, crowd, &devices)?);
@@ -97,6 +102,8 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
     let served = Served { homeserver, edge: None };
     let idle_alone = served.idle(while_idle)?;
     let polling = Devices::start(homeserver.port(), devices, timeout, PATIENCE)?;
+    let settle = settle(suite, crowd);
+    std::thread::sleep(settle);
     let alone = served.watch(&polling, idle_alone, timeout * suite.by_size(2, 4, 6))?;
     drop(polling);
     let mut parts = Vec::new();
@@ -109,6 +116,7 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
         let served = Served { homeserver, edge: Some(&edge) };
         let idle = served.idle(while_idle)?;
         let polling = Devices::start(edge.port, devices, timeout, PATIENCE)?;
+        std::thread::sleep(settle);
         // A whole turn: so long an answer is given again, and then one poll is Synapse's.
         let behind = served.watch(&polling, idle, *bound / HASTE + timeout)?;
         // What dendron asks Synapse for itself is the same however many devices there are.
@@ -122,6 +130,12 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
         parts.push(measured);
     }
     Ok(parts)
+}
+
+/// How long devices poll before they are looked at.
+fn settle(suite: &Suite<'_>, crowd: &Crowd) -> Duration {
+    let presence = if crowd.has_presence { PRESENCE_SETTLES } else { Duration::ZERO };
+    suite.by_size(Duration::ZERO, presence, presence) + TIMEOUT / HASTE * 5 / 2
 }
 
 fn title(crowd: &Crowd, devices: usize, bound: Duration) -> String {
@@ -171,9 +185,8 @@ impl Served<'_> {
         self.shares(time)
     }
 
-    /// Waits until all poll steadily, and then looks for some time.
+    /// Looks for some time at devices that poll.
     fn watch(self, polling: &Devices, idle: Shares, time: Duration) -> Outcome<Seen> {
-        std::thread::sleep(TIMEOUT / HASTE * 5 / 2);
         let (begun, (polls_before, _)) = (Instant::now(), polling.polls());
         let shares = self.shares(time)?;
         let (took, (polls, errors)) = (begun.elapsed().as_secs_f64(), polling.polls());

@@ -40,15 +40,19 @@ pub fn they_need_no_session() -> Result<(), Failed> {
             ensure_eq!(metrics.sum("dendron_in_flight_requests", &[]), 0.0, "{settings}: requests in flight");
             let lines = edge.lines()?;
             let are_told = lines.iter().all(|line| line["answered_by"] == "synapse" && line["bytes_out"] == 2);
+            let bodies = lines.iter().filter(|line| line["bytes_in"] == 2).count();
             ensure!(lines.len() == 4 * CLOSES_AFTER && are_told, "{settings}: {lines:?}");
+            ensure_eq!(bodies, 2 * CLOSES_AFTER, "{settings}: requests with a body");
             Ok(())
         })?;
         let heads = heads.lock().map_err(|_| "a stub has panicked")?;
-        let heads: Vec<String> = heads.iter().filter(|head: &&String| head.starts_with("GET")).cloned().collect();
-        ensure_eq!(heads.len(), 2 * CLOSES_AFTER, "{settings}: questions that came");
-        heads_by_way.push(heads.first().map(|head| sorted(head)).unwrap_or_default());
+        let of = |method: &str| heads.iter().filter(|head| head.starts_with(method)).collect::<Vec<_>>();
+        for method in ["GET", "PUT"] {
+            ensure_eq!(of(method).len(), 2 * CLOSES_AFTER, "{settings}: requests with {method} that came");
+        }
+        heads_by_way.push(["GET", "PUT"].map(|method| of(method).first().map(|head| sorted(head))));
     }
-    ensure_eq!(heads_by_way[0], heads_by_way[1], "a question's head, with the front and without");
+    ensure_eq!(heads_by_way[0], heads_by_way[1], "the heads, with the front and without");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ pub async fn play(bytes: &[u8]) -> Result<Outcome, Disagreement> {
     drop(client);
     let mut transport = Transport::new(Box::new(server), Duration::ZERO);
     while transport.fill().await.is_ok_and(|count| count > 0) {}
-    let Decision::Pass(passage, _) = decide::<()>(transport.received(), |_| Verdict::Pass(None)) else {
+    let Decision::Pass(passage, _) = decide::<()>(transport.received(), |_, _| Verdict::Pass(None)) else {
         return Ok(Outcome::Kept);
     };
     let head = transport.begin(passage.head_bytes, passage.fence, passage.may_switch);

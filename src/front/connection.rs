@@ -155,10 +155,10 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         if self.is_new() && head::is_http2(arrived)? {
             return Some(Heard::Http2);
         }
-        match decide(arrived, |head| self.front.desk.consider(head, self.transport.peer())) {
+        match decide(arrived, |head, body| self.front.desk.consider(head, body, self.transport.peer())) {
             Decision::Wait => None,
             Decision::Answer(answer) => {
-                let is_last = self.answer(answer.head_bytes, answer.answered, answer.is_last);
+                let is_last = self.answer(answer.bytes, answer.answered, answer.is_last);
                 Some(Heard::Answered { is_last })
             }
             Decision::Hold(hold) => Some(Heard::Held(hold)),
@@ -179,10 +179,10 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         ServerApp::process_new(&self.front.proxy, self.transport as Stream, &self.shutdown).await;
     }
 
-    /// Takes a request's head off, and puts its answer into the outbox; whether that is the connection's last.
-    pub(super) fn answer(&mut self, head_bytes: usize, answered: Answered, is_last: bool) -> bool {
+    /// Takes a request off, and puts its answer into the outbox; whether that is the connection's last.
+    pub(super) fn answer(&mut self, bytes: usize, answered: Answered, is_last: bool) -> bool {
         let is_last = is_last || self.is_at_its_last();
-        self.take_off(head_bytes);
+        self.take_off(bytes);
         self.outbox.put(&mut self.transport, answered, is_last);
         is_last
     }
@@ -192,9 +192,9 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         self.left <= 1 || *self.shutdown.borrow()
     }
 
-    /// Takes a request's head off.
-    pub(super) fn take_off(&mut self, head_bytes: usize) {
-        self.transport.skip(head_bytes);
+    /// Takes a request of so many bytes off.
+    pub(super) fn take_off(&mut self, bytes: usize) {
+        self.transport.skip(bytes);
         self.left = self.left.saturating_sub(1);
     }
 

@@ -1,8 +1,9 @@
 //! What becomes of a request, decided from the bytes of its head alone. Pure: the loop asks, and does what is said.
 //!
 //! Besides that more is needed, five things can be said: the request is answered, waits, is asked of its process, is
-//! refused, or passes to Pingora byte for byte. What is answered, waits or is asked is the desk's to say, which is asked about plain heads alone: for everything
-//! unusual in one Pingora's reading counts, and the filter is asked.
+//! refused, or passes to Pingora byte for byte. What is answered, waits or is asked is the desk's to say, which is asked
+//! about plain requests alone: for everything unusual in a head Pingora's reading counts, and the filter is asked; and so
+//! it is for whatever has a body that is long, or that has not come with the head.
 
 use http::Version;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -37,8 +38,8 @@ pub(super) enum Decision<H> {
 /// How a request is answered.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The length of its head, which is all of it.
-    pub(super) head_bytes: usize,
+    /// The length of all of it.
+    pub(super) bytes: usize,
     /// Whether the client wants the connection to end.
     pub(super) is_last: bool,
     /// The answer.
@@ -57,8 +58,8 @@ pub(super) struct Hold<H> {
 
 /// How a question is asked.
 pub(super) struct Question {
-    /// The length of its head, which is all of it.
-    pub(super) head_bytes: usize,
+    /// How it would pass, and how long all of it is.
+    pub(super) passage: Whole,
     /// Whether the client wants the connection to end.
     pub(super) is_last: bool,
     /// What is asked, and whom.
@@ -78,6 +79,15 @@ pub(super) struct Passage {
     pub(super) may_switch: bool,
 }
 
+/// A request that has come as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// The length of its head.
+    pub(super) head_bytes: usize,
+    /// The length of its body.
+    pub(super) body_bytes: usize,
+}
+
 /// Why a request does not pass.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -87,10 +97,21 @@ pub(super) struct Refusal {
     pub(super) head: Option<Box<RequestHeader>>,
 }
 
-impl Passage {
-    /// How a request passes that is a plain head and nothing else.
+impl Whole {
+    /// A request that is a head and nothing else.
     pub(super) const fn of_head(head_bytes: usize) -> Self {
-        Passage { head_bytes, fence: Fence::Length(0), may_switch: false }
+        Whole { head_bytes, body_bytes: 0 }
+    }
+
+    /// The length of all of it.
+    pub(super) const fn bytes(self) -> usize {
+        self.head_bytes + self.body_bytes
+    }
+}
+
+impl From<Whole> for Passage {
+    fn from(Whole { head_bytes, body_bytes }: Whole) -> Self {
+        Passage { head_bytes, fence: Fence::Length(body_bytes as u64), may_switch: false }
     }
 }
 
@@ -101,46 +122,78 @@ impl Refusal {
     }
 }
 
-/// Decides about the request at the beginning of what has arrived. `consider` is asked about a plain head.
-pub(super) fn decide<H>(arrived: &[u8], consider: impl FnOnce(&Head<'_>) -> Verdict<H>) -> Decision<H> {
+/// The longest body of a request that is asked of its process at once. Who waits for an answer keeps it; most that clients
+/// send is far shorter.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Decides about the request at the beginning of what has arrived. `consider` is asked about a plain one that is all there,
+/// by its head and its body.
+pub(super) fn decide<H>(arrived: &[u8], consider: impl FnOnce(&Head<'_>, &[u8]) -> Verdict<H>) -> Decision<H> {
     let mut room = head::room();
     match head::parse(arrived, &mut room) {
         Parsed::Partial => Decision::Wait,
         Parsed::Broken(failure) => Decision::Refuse(Refusal::of(arrived, failure)),
-        Parsed::Whole(head) => decide_whole(&head, consider),
+        Parsed::Whole(head) => decide_whole(&head, arrived, consider),
     }
 }
 
-fn decide_whole<H>(head: &Head<'_>, consider: impl FnOnce(&Head<'_>) -> Verdict<H>) -> Decision<H> {
+fn decide_whole<H>(
+    head: &Head<'_>,
+    arrived: &[u8],
+    consider: impl FnOnce(&Head<'_>, &[u8]) -> Verdict<H>,
+) -> Decision<H> {
     let refused = malformed(*head).or_else(|| (!head::is_holdable(head)).then_some(Failure::Malformed));
     if let Some(failure) = refused {
         return Decision::Refuse(Refusal { failure, head: head::as_pingora(head).map(Box::new) });
     }
     let passage = passage(head);
-    let Some(is_last) = plain(head) else { return Decision::Pass(passage, None) };
-    match consider(head) {
-        Verdict::Answer(answered) => Decision::Answer(Answer { head_bytes: passage.head_bytes, is_last, answered }),
-        Verdict::Hold(held) => Decision::Hold(Hold { head_bytes: passage.head_bytes, is_last, held }),
-        Verdict::Relay(errand) => {
-            Decision::Relay(Question { head_bytes: passage.head_bytes, is_last, errand, turn: None })
-        }
+    let Some(Plain { is_last, body_bytes }) = plain(head) else { return Decision::Pass(passage, None) };
+    let whole = Whole { head_bytes: passage.head_bytes, body_bytes };
+    let Some(body) = arrived.get(whole.head_bytes..whole.bytes()) else { return Decision::Pass(passage, None) };
+    match consider(head, body) {
+        Verdict::Answer(answered) => Decision::Answer(Answer { bytes: whole.bytes(), is_last, answered }),
+        Verdict::Hold(held) => Decision::Hold(Hold { head_bytes: whole.bytes(), is_last, held }),
+        Verdict::Relay(errand) => Decision::Relay(Question { passage: whole, is_last, errand, turn: None }),
         Verdict::Pass(mark) => Decision::Pass(passage, mark),
     }
 }
 
-/// Whether the connection ends with a request whose head is plain: it has no body, and nothing in it that one could read
-/// in another way. `None` where it is not.
-fn plain(head: &Head<'_>) -> Option<bool> {
+/// What a plain head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plain {
+    /// Whether the connection ends with the request.
+    is_last: bool,
+    /// The length of its body.
+    body_bytes: usize,
+}
+
+/// What a head says that is plain: there is nothing in it that one could read in another way, and no long body to come.
+/// `None` where it is not.
+fn plain(head: &Head<'_>) -> Option<Plain> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(byte);
-    let is_plain = matches!(head.method, "GET" | "HEAD" | "OPTIONS")
-        && head.version == Version::HTTP_11
+    let is_plain = head.version == Version::HTTP_11
         && head.target.starts_with(b"/")
         && head.target.iter().all(u8::is_ascii_graphic)
         && head.headers.first(&HOST).is_some_and(|host| !host.is_empty() && host.iter().all(is_token))
-        && [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT].iter().all(|name| head.headers.first(name).is_none());
+        && [TRANSFER_ENCODING, UPGRADE, EXPECT].iter().all(|name| head.headers.first(name).is_none());
+    let body_bytes = plain_length(head)?;
     let connection = head.headers.only(&CONNECTION).ok()?.unwrap_or(b"keep-alive");
     let is_last = connection.eq_ignore_ascii_case(b"close");
-    (is_plain && (is_last || connection.eq_ignore_ascii_case(b"keep-alive"))).then_some(is_last)
+    (is_plain && (is_last || connection.eq_ignore_ascii_case(b"keep-alive"))).then_some(Plain { is_last, body_bytes })
+}
+
+/// The length of the body: none where nobody expects one, else as it is said once and in the usual form.
+fn plain_length(head: &Head<'_>) -> Option<usize> {
+    let said = head.headers.only(&CONTENT_LENGTH).ok()?;
+    match (head.method, said) {
+        ("GET" | "HEAD" | "OPTIONS", None) => Some(0),
+        ("PUT" | "POST", Some(said)) => {
+            let length = usize::try_from(content_length(said)?).ok()?;
+            let is_usual = said.len() == 1 || !said.starts_with(b"0");
+            (is_usual && length <= BODY_BYTES_MAX).then_some(length)
+        }
+        _ => None,
+    }
 }
 
 /// How a head passes that was found good: it tells its body's end in one way at most.
@@ -168,7 +221,7 @@ mod tests {
     }
 
     fn said(arrived: &[u8]) -> Said {
-        match decide::<()>(arrived, |_| Verdict::Pass(None)) {
+        match decide::<()>(arrived, |_, _| Verdict::Pass(None)) {
             Decision::Answer(_) | Decision::Hold(_) | Decision::Relay(_) => unreachable!("everything passes"),
             Decision::Wait => Said::Wait,
             Decision::Pass(passage, _) => Said::Pass(passage),
@@ -208,11 +261,11 @@ mod tests {
         assert_eq!(said(old.as_bytes()), Said::Pass(passage));
     }
 
-    /// Whether an answer is asked for, and the connection ends with it.
-    fn asked(head: &str) -> Option<bool> {
+    /// What a plain head says of the connection's end, and of its body's length.
+    fn asked(head: &str) -> Option<(bool, usize)> {
         let mut room = head::room();
         let Parsed::Whole(head) = head::parse(head.as_bytes(), &mut room) else { panic!("{head:?}") };
-        plain(&head)
+        plain(&head).map(|plain| (plain.is_last, plain.body_bytes))
     }
 
     #[test]
@@ -224,7 +277,7 @@ mod tests {
             ("connection: Keep-Alive\r\nAccept: *\r\n", false),
             ("Connection: Close\r\n", true),
         ] {
-            assert_eq!(get(headers), Some(is_last), "{headers}");
+            assert_eq!(get(headers), Some((is_last, 0)), "{headers}");
         }
         for headers in [
             "Content-Length: 0\r\n",
@@ -239,8 +292,8 @@ mod tests {
             assert_eq!(get(headers), None, "{headers}");
         }
         for (line, host, expected) in [
-            ("HEAD / HTTP/1.1", "[::1]:8008", Some(false)),
-            ("OPTIONS /a HTTP/1.1", "example.org", Some(false)),
+            ("HEAD / HTTP/1.1", "[::1]:8008", Some((false, 0))),
+            ("OPTIONS /a HTTP/1.1", "example.org", Some((false, 0))),
             ("OPTIONS * HTTP/1.1", "a", None),
             ("POST / HTTP/1.1", "a", None),
             ("GET / HTTP/1.0", "a", None),
@@ -250,6 +303,47 @@ mod tests {
             ("GET / HTTP/1.1", "a b", None),
         ] {
             assert_eq!(asked(&format!("{line}\r\nHost: {host}\r\n\r\n")), expected, "{line} {host}");
+        }
+    }
+
+    #[test]
+    fn a_short_body_is_plain_where_one_is_expected() {
+        let most = BODY_BYTES_MAX.to_string();
+        let more = (BODY_BYTES_MAX + 1).to_string();
+        let table = [
+            ("PUT", "0", Some(0)),
+            ("POST", "5", Some(5)),
+            ("PUT", &most, Some(BODY_BYTES_MAX)),
+            ("PUT", &more, None),
+            ("PUT", "99999999999999999999", None),
+            ("PUT", "05", None),
+            ("PUT", "00", None),
+            ("GET", "0", None),
+            ("DELETE", "5", None),
+            ("PATCH", "5", None),
+        ];
+        for (method, length, expected) in table {
+            for (connection, is_last) in [("", false), ("Connection: close\r\n", true)] {
+                let head = format!("{method} /a HTTP/1.1\r\nHost: a\r\n{connection}Content-Length: {length}\r\n\r\n");
+                assert_eq!(asked(&head), expected.map(|length| (is_last, length)), "{head}");
+            }
+        }
+        assert_eq!(asked("PUT /a HTTP/1.1\r\nHost: a\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_body_is_looked_at_when_it_has_come_with_its_head() {
+        let head = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        let table = [("", None), ("hell", None), ("hello", Some("hello")), ("helloGET / HTTP", Some("hello"))];
+        for (behind, expected) in table {
+            let mut seen = None;
+            let decision = decide::<()>(format!("{head}{behind}").as_bytes(), |_, body| {
+                seen = Some(String::from_utf8(body.to_vec()).unwrap());
+                Verdict::Pass(None)
+            });
+            assert_eq!(seen.as_deref(), expected, "{behind:?}");
+            let passage = Passage { head_bytes: head.len(), fence: Fence::Length(5), may_switch: false };
+            assert!(matches!(decision, Decision::Pass(found, None) if found == passage), "{behind:?}");
         }
     }
 

@@ -21,8 +21,8 @@ pub trait Desk: Send + Sync + 'static {
     /// A request that waits. When it is dropped, it waits no longer.
     type Held: Send + Sync + 'static;
 
-    /// What becomes of a request of which nothing but this head is to come.
-    fn consider(&self, head: &Head<'_>, peer: Peer) -> Verdict<Self::Held>;
+    /// What becomes of a request with this head and this body, of which nothing more is to come.
+    fn consider(&self, head: &Head<'_>, body: &[u8], peer: Peer) -> Verdict<Self::Held>;
 
     /// Waits until a request need wait no longer. The future may be dropped and made again.
     fn ended(&self, held: &mut Self::Held) -> impl Future<Output = Ending> + Send;
@@ -45,6 +45,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// What follows when the process has broken the connection before it answered.
     fn broke(&self, errand: &mut Errand, is_reused: bool) -> Unanswered;
+
+    /// What follows when the process has answered in a way that is not plain.
+    fn was_odd(&self, errand: &mut Errand) -> Unanswered;
 
     /// The answer to a question begins, with this status and these bytes.
     fn answers(&self, errand: &mut Errand, status: StatusCode, head: &[u8]);
@@ -120,10 +123,13 @@ pub struct Refused<'request> {
 impl Desk for Edge {
     type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, peer: Peer) -> Verdict<Held> {
+    fn consider(&self, head: &Head<'_>, body: &[u8], peer: Peer) -> Verdict<Held> {
         let started = Instant::now();
         let Ok(method) = Method::from_bytes(head.method.as_bytes()) else { return Verdict::Pass(None) };
         let Some(asked) = self.asked(&method, head) else { return Verdict::Pass(None) };
+        if matches!(method, Method::PUT | Method::POST) {
+            return self.sent_on(&asked, head, body, peer, started);
+        }
         if let Some((exchange, reply)) = self.answered_at_once(&asked, peer.address, started) {
             return Verdict::Answer(Answered { exchange, method, reply });
         }
@@ -133,7 +139,7 @@ impl Desk for Edge {
             Some(Early::Hold(held)) => return Verdict::Hold(held),
             Some(Early::Pass(mark)) => Some(Box::new(mark)),
         };
-        match self.errand(&asked, head, peer, started, mark) {
+        match self.errand(&asked, head, &[], peer, started, mark) {
             Ok(errand) => Verdict::Relay(Box::new(errand)),
             Err(mark) => Verdict::Pass(mark.map(|mark| mark as Mark)),
         }
@@ -158,7 +164,7 @@ impl Desk for Edge {
         let method = Method::from_bytes(head.method.as_bytes());
         let asked = method.as_ref().ok().and_then(|method| self.asked(method, head));
         let errand = match asked {
-            Some(asked) => self.errand(&asked, head, peer, started, mark),
+            Some(asked) => self.errand(&asked, head, &[], peer, started, mark),
             None => Err(mark),
         };
         errand.map(Box::new).map_err(|mark| mark.map(|mark| mark as Mark))
@@ -174,6 +180,10 @@ impl Desk for Edge {
 
     fn broke(&self, errand: &mut Errand, is_reused: bool) -> Unanswered {
         Edge::broke(self, errand, is_reused)
+    }
+
+    fn was_odd(&self, errand: &mut Errand) -> Unanswered {
+        Edge::was_odd(errand)
     }
 
     fn answers(&self, errand: &mut Errand, status: StatusCode, head: &[u8]) {
@@ -229,6 +239,18 @@ impl Edge {
         let target = std::str::from_utf8(head.target).ok()?;
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         Some(self.parts().asked(method, path, query, head.headers))
+    }
+
+    /// What becomes of a request that may have a body. Those that dendron answers itself are left to the filters: they are
+    /// few, and what is to be said of a body that was not looked at is theirs to know.
+    fn sent_on(&self, asked: &Asked<'_>, head: &Head<'_>, body: &[u8], peer: Peer, started: Instant) -> Verdict<Held> {
+        if self.answer(asked, started).is_some() {
+            return Verdict::Pass(None);
+        }
+        match self.errand(asked, head, body, peer, started, None) {
+            Ok(errand) => Verdict::Relay(Box::new(errand)),
+            Err(_) => Verdict::Pass(None),
+        }
     }
 
     /// The answer to a request that its head alone decides, with its story.

@@ -1,5 +1,5 @@
-//! A question that is asked of its process without the proxy, and its answer, which passes to the client byte for byte
-//! behind its head.
+//! A question, or a request with a short body, that is asked of its process without the proxy, and its answer, which passes
+//! to the client byte for byte behind its head.
 //!
 //! Until the answer has begun, the question can still become the proxy's. From then on it is the client's alone: what
 //! breaks off breaks off for the client, too.
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::answer::{self, AnswerHead, Parsed};
 use super::connection::{Connection, Heard, in_turn};
-use super::decision::{Passage, Question};
+use super::decision::Question;
 use super::desk::{Answered, Desk, Mark};
 use super::fence::Fence;
 use super::wire::Manner;
@@ -64,7 +64,7 @@ enum Cut {
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     /// Asks a question, and passes the answer on.
     pub(super) async fn relay(&mut self, question: Question) -> Heard<D::Held> {
-        let Question { head_bytes, is_last, mut errand, turn } = question;
+        let Question { passage, is_last, mut errand, turn } = question;
         // Requests that came together are all read first and leave together then: see `upstream_request_filter`.
         tokio::task::yield_now().await;
         let is_last = is_last || self.is_at_its_last();
@@ -82,25 +82,19 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
             return Heard::Gone;
         };
         match asked {
-            Ok(begun) => self.pass_on(head_bytes, is_last, errand, begun).await,
-            Err(Unanswered::Retry) => Heard::Request(Passage::of_head(head_bytes), Some(errand as Mark), None),
+            Ok(begun) => self.pass_on(passage.bytes(), is_last, errand, begun).await,
+            Err(Unanswered::Retry) => Heard::Request(passage.into(), Some(errand as Mark), None),
             Err(Unanswered::Failed(failure)) => {
                 let answered = failed(*errand, failure);
-                Heard::Answered { is_last: self.answer(head_bytes, answered, true) }
+                Heard::Answered { is_last: self.answer(passage.bytes(), answered, true) }
             }
         }
     }
 
     /// Passes an answer on that has begun.
-    async fn pass_on(
-        &mut self,
-        head_bytes: usize,
-        is_last: bool,
-        mut errand: Box<Errand>,
-        begun: Begun,
-    ) -> Heard<D::Held> {
+    async fn pass_on(&mut self, bytes: usize, is_last: bool, mut errand: Box<Errand>, begun: Begun) -> Heard<D::Held> {
         let Begun { mut stream, head, text, mut received } = begun;
-        self.take_off(head_bytes);
+        self.take_off(bytes);
         self.front.desk.answers(&mut errand, head.status, &received.split_to(head.bytes));
         self.transport.put(|out| out.extend_from_slice(&text));
         let mut fence = head.fence;
@@ -167,10 +161,7 @@ async fn ask(desk: &impl Desk, errand: &mut Errand, manner: &Manner) -> Result<B
         Ok((head, text, received)) => Ok(Begun { stream, head, text, received }),
         Err(Fault::Silent) => Err(Unanswered::Failed(Failure::TimedOut)),
         Err(Fault::Broken) => Err(desk.broke(errand, is_reused)),
-        Err(Fault::Odd) => {
-            errand.stays();
-            Err(Unanswered::Retry)
-        }
+        Err(Fault::Odd) => Err(desk.was_odd(errand)),
     }
 }
 

@@ -124,8 +124,8 @@ impl Transport {
     }
 
     /// Takes a head of so many bytes off that no session gets.
-    pub(super) fn skip(&mut self, head_bytes: usize) {
-        self.received.advance(head_bytes.min(self.received.len()));
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.received.advance(bytes.min(self.received.len()));
     }
 
     /// Adds to what is to be sent, which leaves with the next flush; returns how much there is.

@@ -63,6 +63,11 @@ impl Attempts {
         self.stays = true;
     }
 
+    /// Lets no other process have it.
+    pub(super) fn bind(&mut self) {
+        self.is_bound = true;
+    }
+
     /// Whether no other process may have it, because that one may have begun with it.
     pub(super) fn is_bound(&self) -> bool {
         self.is_bound

@@ -1,11 +1,11 @@
-//! A plain question: a request without a body and without anything unusual in its head. What stands before the proxy asks
-//! it itself and passes the answer on, for less than half of what a session costs.
+//! A plain question: a request with a short body or none, and without anything unusual in its head. What stands before the
+//! proxy asks it itself and passes the answer on, for less than half of what a session costs.
 //!
 //! It is asked of a process in service that has a place free, over a connection of Pingora's making. That is its first try.
 //! If it fails before the answer has begun, the question goes to the proxy for the next one, under the same rules as when
 //! the first one had been the proxy's (`attempt`, `retry`).
 //!
-//! Not here: bytes (`front`).
+//! Not here: bytes (`front`); and requests whose body a filter reads, or whose success means something for tokens.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use pingora_core::protocols::Stream;
 
 use super::attempt::Attempts;
 use super::held::Mark;
-use super::retry::Broken;
+use super::retry::{Broken, Retry};
 use super::sync::X_DENDRON;
 use super::{Context, Edge, forward};
 use crate::answer::{Asked, Head, Headers};
@@ -28,6 +28,7 @@ use crate::endpoint::{Class, Endpoint};
 use crate::exchange::{AnsweredBy, Ended, Exchange};
 use crate::reply::Failure;
 use crate::route::poll_timeout;
+use crate::token::passing::meaning;
 use crate::upstream::Tried;
 
 /// Headers that concern one connection, besides `Connection` itself. Pingora has rules for them.
@@ -92,12 +93,13 @@ impl Edge {
         &self,
         asked: &Asked<'_>,
         head: &Head<'_>,
+        body: &[u8],
         peer: Peer,
         started: Instant,
         mark: Option<Box<Mark>>,
     ) -> Result<Errand, Option<Box<Mark>>> {
         let remaining = mark.as_ref().and_then(|mark| mark.remaining);
-        match self.unmarked(asked, head, peer, started, remaining) {
+        match self.unmarked(asked, head, body, peer, started, remaining) {
             Some(errand) => Ok(match mark {
                 Some(mark) => self.marked(errand, mark),
                 None => errand,
@@ -110,12 +112,15 @@ impl Edge {
         &self,
         asked: &Asked<'_>,
         head: &Head<'_>,
+        body: &[u8],
         peer: Peer,
         started: Instant,
         remaining: Option<Duration>,
     ) -> Option<Errand> {
         let class = asked.endpoint.class;
-        if !is_relayed(asked.method, class) || OF_ONE_CONNECTION.iter().any(|name| head.headers.first(name).is_some()) {
+        if !is_relayed(asked.method, &asked.endpoint)
+            || OF_ONE_CONNECTION.iter().any(|name| head.headers.first(name).is_some())
+        {
             return None;
         }
         let route = self.parts.routes.of(class);
@@ -128,7 +133,10 @@ impl Edge {
         // One that was parked has waited already.
         let target = remaining.map(|remaining| forward::with_timeout(head.target, remaining));
         let head = Head { target: target.as_deref().unwrap_or(head.target), ..*head };
-        let request = forward::rewritten(&head, &exchange, peer.is_encrypted, self.parts.trusted.trusts(peer.address))?;
+        let trusted = self.parts.trusted.trusts(peer.address);
+        let mut request = forward::rewritten(&head, &exchange, peer.is_encrypted, trusted)?;
+        request.extend_from_slice(body);
+        exchange.bytes_in = body.len() as u64;
         exchange.pool = Some(pool.name().clone());
         exchange.backend = Some(backend.name().clone());
         exchange.waited = Some(started.elapsed());
@@ -170,11 +178,25 @@ impl Edge {
 
     /// What follows when the process has broken the connection before it answered.
     pub(crate) fn broke(&self, errand: &mut Errand, is_reused: bool) -> Unanswered {
-        let Endpoint { class, label, .. } = errand.exchange.endpoint;
-        let broken =
-            Broken { method: &errand.method, label, reused: is_reused, begun: false, replayable: true, repeats: 0 };
+        let class = errand.exchange.endpoint.class;
+        let broken = first_try(&errand.method, &errand.exchange.endpoint, is_reused);
         let may_retry = self.broken(&broken, class, &mut errand.attempts);
         if may_retry { Unanswered::Retry } else { Unanswered::Failed(Failure::BrokenOff) }
+    }
+
+    /// What follows when the process has answered in a way that is not plain. The proxy could read that, but the process
+    /// would have to be asked once more, which is not for every request.
+    pub(crate) fn was_odd(errand: &mut Errand) -> Unanswered {
+        match first_try(&errand.method, &errand.exchange.endpoint, false).retry() {
+            None => Unanswered::Failed(Failure::BrokenOff),
+            Some(retry) => {
+                errand.attempts.stay();
+                if retry == Retry::Same {
+                    errand.attempts.bind();
+                }
+                Unanswered::Retry
+            }
+        }
     }
 
     /// Takes note that the answer begins, with this status and these bytes.
@@ -253,11 +275,6 @@ impl Errand {
         Some((X_DENDRON, self.told.as_ref()?))
     }
 
-    /// Has the next try be at the same process, whose answer was not plain.
-    pub(crate) fn stays(&mut self) {
-        self.attempts.stay();
-    }
-
     /// Gives the proxy all that it is to know.
     pub(super) fn hand_over(self, context: &mut Context) {
         context.begun = Some(self.exchange.started);
@@ -268,8 +285,19 @@ impl Errand {
 }
 
 /// Whether a request is one that is relayed.
-fn is_relayed(method: &Method, class: Class) -> bool {
-    *method == Method::GET || (*method == Method::HEAD && !is_sync(class))
+fn is_relayed(method: &Method, endpoint: &Endpoint) -> bool {
+    match *method {
+        Method::GET => true,
+        Method::HEAD => !is_sync(endpoint.class),
+        // A filter reads the bodies of logins and of syncs, and hears what a success means for tokens.
+        Method::PUT | Method::POST => !is_sync(endpoint.class) && meaning(method, endpoint.label).is_none(),
+        _ => false,
+    }
+}
+
+/// A first try that has failed before its answer began.
+fn first_try<'errand>(method: &'errand Method, endpoint: &Endpoint, reused: bool) -> Broken<'errand> {
+    Broken { method, label: endpoint.label, reused, begun: false, replayable: true, repeats: 0 }
 }
 
 fn is_sync(class: Class) -> bool {
@@ -309,5 +337,56 @@ impl Errand {
         let request = format!("{method} {target} HTTP/1.1\r\n\r\n").into_bytes();
         let patience = Duration::from_secs(60);
         Errand { exchange, method, attempts: Attempts::at(place), request, patience, mark: None, told: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoints;
+
+    #[test]
+    fn what_a_filter_must_see_is_not_relayed() {
+        let table = [
+            ("GET /_matrix/client/v3/sync", true),
+            ("HEAD /_matrix/client/v3/sync", false),
+            ("HEAD /_matrix/client/v3/joined_rooms", true),
+            ("PUT /_matrix/client/v3/rooms/!a:b/send/m.room.message/1", true),
+            ("POST /_matrix/client/v3/keys/query", true),
+            ("PUT /_matrix/federation/v1/send/1", true),
+            ("PUT /_matrix/client/v3/devices/D", true),
+            ("POST /_matrix/client/v3/login", false),
+            ("POST /_matrix/client/v3/register", false),
+            ("POST /_matrix/client/v3/refresh", false),
+            ("POST /_matrix/client/v3/logout", false),
+            ("POST /_matrix/client/v3/account/password", false),
+            ("POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync", false),
+            ("PUT /_synapse/admin/v2/users/@a:b", false),
+            ("DELETE /_matrix/client/v3/devices/D", false),
+            ("OPTIONS /_matrix/client/v3/sync", false),
+        ];
+        for (line, expected) in table {
+            let (method, path) = line.split_once(' ').unwrap();
+            let method: Method = method.parse().unwrap();
+            assert_eq!(is_relayed(&method, &Endpoints::new().classify(&method, path, None)), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_plain_is_asked_for_again_where_that_is_safe() {
+        let send = "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}";
+        let failed = Unanswered::Failed(Failure::BrokenOff);
+        for (method, label, expected, is_bound) in [
+            (Method::GET, "sample", Unanswered::Retry, false),
+            (Method::PUT, send, Unanswered::Retry, true),
+            (Method::POST, "/_matrix/client/v3/keys/query", Unanswered::Retry, false),
+            (Method::POST, "/_matrix/client/v3/createRoom", failed, false),
+            (Method::PUT, "sample", failed, false),
+        ] {
+            let mut errand = Errand::sample("/", method.clone());
+            errand.exchange.endpoint.label = label;
+            assert_eq!(Edge::was_odd(&mut errand), expected, "{method} {label}");
+            assert_eq!(errand.attempts.is_bound(), is_bound, "{method} {label}");
+        }
     }
 }

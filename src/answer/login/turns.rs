@@ -2,8 +2,8 @@
 //!
 //! The main process does one thing at a time, and to make a device keeps it busy for as long as many other requests
 //! together. Passwords are checked side by side, so in a storm several logins are through at the same moment; all of them
-//! at once would be a wall before whoever asks next. While others ask, few logins are with the main process at once, and
-//! the others come in between. While nobody else does, nobody waits.
+//! at once would be a wall before whoever asks next. While others ask, one login after the other goes to the main process,
+//! and the others come in between. While nobody else does, nobody waits.
 //!
 //! Not here: a limit of logins. Whoever has waited long goes on without a turn.
 
@@ -40,9 +40,9 @@ struct Traffic {
 /// One who waits, for as long as this lives.
 struct Waiting<'a>(&'a AtomicUsize);
 
-/// How many logins are with the main process at once while others ask it: while one waits for the database, the other
-/// keeps the process busy.
-const AT_ONCE_MAX: usize = 2;
+/// How many logins are with the main process at once while others ask it. With two, the slowest hundredth of the others
+/// waits a third longer (`./dev bench h`), and logins gain nothing: their bound is what the process can do.
+const AT_ONCE_MAX: usize = 1;
 /// How long a turn is waited for. It is far more than a usual wait, and less than a client's patience.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Others ask if one has within this time.
@@ -145,7 +145,8 @@ mod tests {
     /// So many logins at once; returns how many were at the devices together, and how long all took.
     async fn storm(count: usize, others_ask: bool) -> (usize, Duration) {
         let (slow, asked) = (Arc::new(Slow::default()), AtomicU64::new(0));
-        let asked: Asked = Box::new(move || asked.fetch_add(others_ask.into(), Ordering::Relaxed) + u64::from(others_ask));
+        let asked: Asked =
+            Box::new(move || asked.fetch_add(others_ask.into(), Ordering::Relaxed) + u64::from(others_ask));
         let turns = Arc::new(InTurns::new(Arc::clone(&slow), asked));
         let begun = tokio::time::Instant::now();
         let mut logins = JoinSet::new();
@@ -166,10 +167,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_are_there_at_once_while_others_ask() {
-        let (most, took) = storm(8, true).await;
-        assert_eq!(most, AT_ONCE_MAX);
-        assert_eq!(took.as_secs(), 8 / AT_ONCE_MAX as u64);
+    async fn one_after_the_other_goes_while_others_ask() {
+        let (most, took) = storm(4, true).await;
+        assert_eq!((most, took), (AT_ONCE_MAX, Duration::from_secs(4)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,8 +184,8 @@ mod tests {
     async fn a_client_that_leaves_waits_no_longer() {
         let asked: Asked = Box::new(|| 1);
         let turns = InTurns::new(Arc::new(Slow::default()), asked);
-        let held = [turns.turn(Instant::now()).await, turns.turn(Instant::now()).await];
-        assert!(held.iter().all(Option::is_some));
+        let held = turns.turn(Instant::now()).await;
+        assert!(held.is_some());
         let left = timeout(Duration::from_millis(10), turns.register(request(), None)).await;
         assert!(left.is_err());
         assert_eq!(turns.waiting(), 0);

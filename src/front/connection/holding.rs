@@ -7,7 +7,7 @@ use pingora_core::apps::HttpServerApp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Connection, Heard, stopped};
-use crate::front::decision::{Hold, Passage, Question};
+use crate::front::decision::{Hold, Question, Whole};
 use crate::front::desk::{Desk, Ending, Mark};
 use crate::front::head::{self, Parsed};
 use crate::proxy::relay::Errand;
@@ -47,10 +47,10 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         held: D::Held,
         turn: OwnedSemaphorePermit,
     ) -> Heard<D::Held> {
-        let turn = Some(turn);
+        let (passage, turn) = (Whole::of_head(head_bytes), Some(turn));
         match self.question(self.front.desk.woken(held)) {
-            Ok(errand) => self.relay(Question { head_bytes, is_last, errand, turn }).await,
-            Err(mark) => Heard::Request(Passage::of_head(head_bytes), mark, turn),
+            Ok(errand) => self.relay(Question { passage, is_last, errand, turn }).await,
+            Err(mark) => Heard::Request(passage.into(), mark, turn),
         }
     }
 

@@ -60,7 +60,7 @@ fn known(method: &str, target: &str) -> Answered {
 impl Desk for Arc<Notes> {
     type Held = Held;
 
-    fn consider(&self, head: &Head<'_>, _peer: Peer) -> Verdict<Held> {
+    fn consider(&self, head: &Head<'_>, _body: &[u8], _peer: Peer) -> Verdict<Held> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         if target.starts_with("/known") {
             return Verdict::Answer(known(head.method, &target));
@@ -98,6 +98,10 @@ impl Desk for Arc<Notes> {
     }
 
     fn broke(&self, _errand: &mut Errand, _is_reused: bool) -> Unanswered {
+        Unanswered::Retry
+    }
+
+    fn was_odd(&self, _errand: &mut Errand) -> Unanswered {
         Unanswered::Retry
     }
 

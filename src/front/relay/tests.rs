@@ -44,7 +44,7 @@ struct Books {
 impl Desk for Arc<Books> {
     type Held = ();
 
-    fn consider(&self, head: &Head<'_>, _peer: Peer) -> Verdict<()> {
+    fn consider(&self, head: &Head<'_>, _body: &[u8], _peer: Peer) -> Verdict<()> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         if target.starts_with("/held") {
             return Verdict::Hold(Box::new(()));
@@ -60,6 +60,10 @@ impl Desk for Arc<Books> {
     fn broke(&self, _errand: &mut Errand, is_reused: bool) -> Unanswered {
         self.broken.lock().unwrap().push(is_reused);
         if is_reused { Unanswered::Retry } else { Unanswered::Failed(Failure::BrokenOff) }
+    }
+
+    fn was_odd(&self, _errand: &mut Errand) -> Unanswered {
+        Unanswered::Retry
     }
 
     fn answers(&self, errand: &mut Errand, status: StatusCode, head: &[u8]) {
@@ -267,6 +271,24 @@ async fn a_question_that_is_not_answered_plainly_becomes_the_proxys() {
     }
     let mut scene = Scene::with(1 << 16);
     scene.ask("/no/connection").await;
+    scene.hear("proxy").await;
+}
+
+#[tokio::test]
+async fn a_request_ends_with_its_body() {
+    let mut scene = Scene::with(1 << 16);
+    let mut process = scene.process(false);
+    let put = "PUT /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let get = "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    scene.client.write_all(format!("{put}{get}").as_bytes()).await.unwrap();
+    for body in ["{}", "[]"] {
+        process.answer(&format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{body}")).await;
+        scene.hear(body).await;
+    }
+    let told: Vec<String> = scene.told().await.into_iter().map(|(target, ..)| target).collect();
+    assert_eq!(told, ["/1", "/2"]);
+    // One whose body is still to come is the proxy's.
+    scene.client.write_all(&put.as_bytes()[..put.len() - 1]).await.unwrap();
     scene.hear("proxy").await;
 }
 

@@ -19,7 +19,7 @@ const QUESTION: &[u8] =
     Authorization: Bearer x\r\nX-Forwarded-For: 6.6.6.6\r\nX-Own: yes\r\n\r\n";
 /// A request with a body, which may be repeated as well: it names its transaction.
 const SEND: &[u8] = b"PUT /_matrix/client/v3/rooms/!a:a.example/send/m.x/1 HTTP/1.1\r\nHost: a.example\r\n\
-    Content-Length: 2\r\n\r\n{}";
+    Authorization: Bearer x\r\nContent-Length: 2\r\n\r\n{}";
 
 /// They go over connections that are kept for them, with the same head as by way of the proxy, and none is lost when the
 /// process closes one.

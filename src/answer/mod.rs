@@ -36,6 +36,15 @@ pub use private::Offer;
 pub use settings::AnswerSettings;
 pub use too_large::BodyLimits;
 
+/// Whether a request that changes something could be answered here, asked without an answer being given: what is near-static
+/// is only ever read, so what is left are refusals.
+pub fn may_refuse(asked: &Asked<'_>, offer: Offer, limits: BodyLimits) -> bool {
+    let class = asked.endpoint.class;
+    !asked.has_credentials()
+        || private::answer(class, offer).is_some()
+        || too_large::answer(class, asked.headers, limits).is_some()
+}
+
 /// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
 pub fn answer(
     asked: &Asked<'_>,
@@ -48,4 +57,28 @@ pub fn answer(
     private::answer(class, offer)
         .or_else(|| too_large::answer(class, asked.headers, limits))
         .or_else(|| answers.answer(asked, now).map(|reply| (reply, Ended::Complete)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_may_be_refused_for_what_its_head_says() {
+        let limits = BodyLimits { upload_size_max: Some(10) };
+        let send = "PUT /_matrix/client/v3/rooms/!a:b/send/m.room.message/1";
+        let token = ("authorization", "Bearer x");
+        let table: [(&str, &asked::tests::Lines, bool); 6] = [
+            (send, &[], true),
+            (send, &[token], false),
+            (&format!("{send}?access_token=x"), &[], false),
+            ("POST /_matrix/media/v3/upload", &[token, ("content-length", "10")], false),
+            ("POST /_matrix/media/v3/upload", &[token, ("content-length", "11")], true),
+            ("POST /_synapse/admin/v1/deactivate/@a:b", &[token], true),
+        ];
+        for (line, headers, expected) in table {
+            let found = asked::tests::ask(line, headers, |asked| may_refuse(asked, Offer::default(), limits));
+            assert_eq!(found, expected, "{line} {headers:?}");
+        }
+    }
 }

@@ -241,10 +241,10 @@ impl Edge {
         Some(self.parts().asked(method, path, query, head.headers))
     }
 
-    /// What becomes of a request that may have a body. Those that dendron answers itself are left to the filters: they are
-    /// few, and what is to be said of a body that was not looked at is theirs to know.
+    /// What becomes of a request that may have a body. Those that dendron could answer itself are left to the filters: they
+    /// are few, and what follows from a body that nobody will read is theirs to know.
     fn sent_on(&self, asked: &Asked<'_>, head: &Head<'_>, body: &[u8], peer: Peer, started: Instant) -> Verdict<Held> {
-        if self.answer(asked, started).is_some() {
+        if self.may_refuse(asked) {
             return Verdict::Pass(None);
         }
         match self.errand(asked, head, body, peer, started, None) {

@@ -155,6 +155,11 @@ impl Edge {
         &self.parts
     }
 
+    /// Whether a request that changes something could be answered.
+    pub(crate) fn may_refuse(&self, asked: &Asked<'_>) -> bool {
+        answer::may_refuse(asked, self.offer, self.parts.body_limits)
+    }
+
     /// The answer that a request's head alone decides, and why the request ends with it.
     pub(crate) fn answer(&self, asked: &Asked<'_>, now: Instant) -> Option<(Reply, Ended)> {
         answer::answer(asked, self.offer, self.parts.body_limits, &self.parts.answers, now)

@@ -34,6 +34,12 @@ class Comparison:
         return _values(self.edge) == _values(self.direct)
 
     @property
+    def lacks_nothing(self) -> bool:
+        """Whether the edge's device was told all that the other one was, as it was."""
+        mine = _values(self.edge)
+        return all(mine.get(key) == value for key, value in _values(self.direct).items())
+
+    @property
     def late_seconds(self) -> float | None:
         """How much later the edge's device was told: the latest item of all. Negative if it was told earlier."""
         both = self.edge.keys() & self.direct.keys()

@@ -149,6 +149,7 @@ async def _faults(arguments: argparse.Namespace) -> None:
                 await proxy.close()
     print(differential.report(world.rows))
     _hold([f"{row.scene}: {row.source} ({row.account}): {fault}" for row in world.rows for fault in row.faults])
+    _hold(differential.told_alone(world.rows))
     _hold(world.late)
     judged = [row for row in world.rows if row.items]
     parked = [row for row in judged if row.parked]

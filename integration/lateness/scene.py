@@ -52,6 +52,9 @@ class Row:
     how: str = ""
     # Whether the edge held that poll. Else the two were compared, but nothing is proved of the edge.
     parked: bool = True
+    # What only the edge's device was told, for people, when nothing else differs. The edge makes no answers: then it is
+    # Synapse that has forgotten to tell the other one, unless it is so each time.
+    surplus: str = ""
     faults: list[str] = field(default_factory=list)
 
 
@@ -173,7 +176,9 @@ class Scene:
             if found.is_same and is_enough and time.monotonic() > done + GRACE_SECONDS:
                 break
             if time.monotonic() > deadline:
-                if not found.is_same:
+                if not found.is_same and found.lacks_nothing:
+                    row.surplus = found.difference()
+                elif not found.is_same:
                     row.faults.append(found.difference())
                 elif not is_enough:
                     row.faults.append(f"only {len(found.edge)} items were told of {at_least}")

@@ -74,6 +74,14 @@ class Compared(unittest.TestCase):
         gone = (2.0, presence("offline"))
         self.assertFalse(compare(told(before, gone), told(before, (12.0, presence("online")))).is_same)
 
+    def test_who_was_told_more_lacks_nothing(self) -> None:
+        less, more = told((11.0, message("$a"))), told((11.0, message("$a")), (12.0, message("$b")))
+        self.assertFalse(compare(more, less).is_same)
+        self.assertTrue(compare(more, less).lacks_nothing)
+        self.assertFalse(compare(less, more).lacks_nothing)
+        other = told((11.0, message("$a", redacted_because=message("$b"))), (12.0, message("$b")))
+        self.assertFalse(compare(other, less).lacks_nothing)
+
     def test_what_is_no_event_may_become_again_what_it_was(self) -> None:
         for body in (typing("@a:localhost"), receipt("$event", "$thread")):
             before = (1.0, body)

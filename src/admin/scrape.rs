@@ -70,9 +70,9 @@ fn refresh_logins(admin: &Admin) {
     metrics.login_queue.set(as_i64(figures.queue_length));
     metrics.login_lanes.set(as_i64(logins.hashing().lanes().get()));
     metrics.login_lanes_in_use.set(as_i64(figures.in_hand));
+    metrics.login_turns.set(as_i64(logins.devices().waiting()));
     let seconds = &metrics.login_check_seconds;
     seconds.inc_by((figures.busy_seconds - seconds.get()).max(0.0));
-    metrics.login_turns.set(as_i64(logins.devices().waiting()));
     metrics.login_buckets.set(as_i64(logins.limits().bucket_count()));
     let outcomes = [("checked", figures.checked), ("dropped", figures.dropped), ("refused", figures.refused)];
     for (outcome, count) in outcomes {

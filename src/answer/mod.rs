@@ -39,10 +39,7 @@ pub use too_large::BodyLimits;
 /// Whether a request that changes something could be answered here, asked without an answer being given: what is near-static
 /// is only ever read, so what is left are refusals.
 pub fn may_refuse(asked: &Asked<'_>, offer: Offer, limits: BodyLimits) -> bool {
-    let class = asked.endpoint.class;
-    !asked.has_credentials()
-        || private::answer(class, offer).is_some()
-        || too_large::answer(class, asked.headers, limits).is_some()
+    !asked.has_credentials() || refusal(asked, offer, limits).is_some()
 }
 
 /// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
@@ -53,10 +50,13 @@ pub fn answer(
     answers: &Answers,
     now: Instant,
 ) -> Option<(Reply, Ended)> {
+    refusal(asked, offer, limits).or_else(|| answers.answer(asked, now).map(|reply| (reply, Ended::Complete)))
+}
+
+/// The refusal of what is not offered, or is too large.
+fn refusal(asked: &Asked<'_>, offer: Offer, limits: BodyLimits) -> Option<(Reply, Ended)> {
     let class = asked.endpoint.class;
-    private::answer(class, offer)
-        .or_else(|| too_large::answer(class, asked.headers, limits))
-        .or_else(|| answers.answer(asked, now).map(|reply| (reply, Ended::Complete)))
+    private::answer(class, offer).or_else(|| too_large::answer(class, asked.headers, limits))
 }
 
 #[cfg(test)]

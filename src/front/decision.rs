@@ -1,4 +1,5 @@
-//! What becomes of a request, decided from the bytes of its head alone. Pure: the loop asks, and does what is said.
+//! What becomes of a request, decided from the bytes of its head, and of its body where that has come with it. Pure: the
+//! loop asks, and does what is said.
 //!
 //! Besides that more is needed, five things can be said: the request is answered, waits, is asked of its process, is
 //! refused, or passes to Pingora byte for byte. What is answered, waits or is asked is the desk's to say, which is asked
@@ -58,8 +59,8 @@ pub(super) struct Hold<H> {
 
 /// How a question is asked.
 pub(super) struct Question {
-    /// How it would pass, and how long all of it is.
-    pub(super) passage: Whole,
+    /// How long it is.
+    pub(super) whole: Whole,
     /// Whether the client wants the connection to end.
     pub(super) is_last: bool,
     /// What is asked, and whom.
@@ -152,8 +153,8 @@ fn decide_whole<H>(
     let Some(body) = arrived.get(whole.head_bytes..whole.bytes()) else { return Decision::Pass(passage, None) };
     match consider(head, body) {
         Verdict::Answer(answered) => Decision::Answer(Answer { bytes: whole.bytes(), is_last, answered }),
-        Verdict::Hold(held) => Decision::Hold(Hold { head_bytes: whole.bytes(), is_last, held }),
-        Verdict::Relay(errand) => Decision::Relay(Question { passage: whole, is_last, errand, turn: None }),
+        Verdict::Hold(held) => Decision::Hold(Hold { head_bytes: whole.head_bytes, is_last, held }),
+        Verdict::Relay(errand) => Decision::Relay(Question { whole, is_last, errand, turn: None }),
         Verdict::Pass(mark) => Decision::Pass(passage, mark),
     }
 }

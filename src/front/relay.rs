@@ -64,7 +64,7 @@ enum Cut {
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     /// Asks a question, and passes the answer on.
     pub(super) async fn relay(&mut self, question: Question) -> Heard<D::Held> {
-        let Question { passage, is_last, mut errand, turn } = question;
+        let Question { whole, is_last, mut errand, turn } = question;
         // Requests that came together are all read first and leave together then: see `upstream_request_filter`.
         tokio::task::yield_now().await;
         let is_last = is_last || self.is_at_its_last();
@@ -82,11 +82,11 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
             return Heard::Gone;
         };
         match asked {
-            Ok(begun) => self.pass_on(passage.bytes(), is_last, errand, begun).await,
-            Err(Unanswered::Retry) => Heard::Request(passage.into(), Some(errand as Mark), None),
+            Ok(begun) => self.pass_on(whole.bytes(), is_last, errand, begun).await,
+            Err(Unanswered::Retry) => Heard::Request(whole.into(), Some(errand as Mark), None),
             Err(Unanswered::Failed(failure)) => {
                 let answered = failed(*errand, failure);
-                Heard::Answered { is_last: self.answer(passage.bytes(), answered, true) }
+                Heard::Answered { is_last: self.answer(whole.bytes(), answered, true) }
             }
         }
     }

@@ -109,13 +109,13 @@ pub(super) const LOGINS_FORWARDED: Row = row(
 pub(super) const LOGIN_QUEUE: Row = row("dendron_login_queue", "Passwords that wait to be checked.", &[]);
 pub(super) const LOGIN_LANES: Row =
     row("dendron_login_lanes", "Passwords that each thread can check side by side, as measured at the start.", &[]);
+pub(super) const LOGIN_LANES_IN_USE: Row =
+    row("dendron_login_lanes_in_use", "Passwords that are being checked, by all threads.", &[]);
 pub(super) const LOGIN_TURNS: Row = row(
     "dendron_login_turns",
     "Logins whose password was right and that wait for their turn at the main process, which others ask, too.",
     &[],
 );
-pub(super) const LOGIN_LANES_IN_USE: Row =
-    row("dendron_login_lanes_in_use", "Passwords that are being checked, by all threads.", &[]);
 pub(super) const LOGIN_CHECKS: Row = row(
     "dendron_login_checks_total",
     "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",

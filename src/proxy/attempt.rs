@@ -63,9 +63,9 @@ impl Attempts {
         self.stays = true;
     }
 
-    /// Lets no other process have it.
-    pub(super) fn bind(&mut self) {
-        self.is_bound = true;
+    /// The same, and lets no other process have it.
+    pub(super) fn stay_bound(&mut self) {
+        (self.stays, self.is_bound) = (true, true);
     }
 
     /// Whether no other process may have it, because that one may have begun with it.
@@ -234,7 +234,7 @@ impl Edge {
         let Some(retry) = broken.retry() else { return false };
         attempts.repeats += 1;
         match retry {
-            Retry::Same => (attempts.stays, attempts.is_bound) = (true, true),
+            Retry::Same => attempts.stay_bound(),
             Retry::Other => {
                 attempts.tried.insert(place.backend());
                 // With nobody else in service the same process may have it once more: it may just have been started anew.

@@ -50,14 +50,21 @@ pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypte
     Ok(())
 }
 
-/// A plain head as Synapse gets it, in its bytes: rewritten in the same way. `None` where it is not in lines.
-pub(super) fn rewritten(head: &Head<'_>, exchange: &Exchange, encrypted: bool, trusted: bool) -> Option<Vec<u8>> {
+/// A request with a plain head as Synapse gets it, in its bytes: the head rewritten in the same way, and the body. `None`
+/// where the head is not in lines.
+pub(super) fn rewritten(
+    head: &Head<'_>,
+    body: &[u8],
+    exchange: &Exchange,
+    encrypted: bool,
+    trusted: bool,
+) -> Option<Vec<u8>> {
     let Headers::Lines(lines) = head.headers else { return None };
     let is_replaced = |name: &str| {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         is(X_REQUEST_ID.as_str()) || is(header::CONNECTION.as_str()) || DESCRIPTIONS.into_iter().any(is)
     };
-    let mut bytes = Vec::with_capacity(head.raw.map_or(0, <[u8]>::len) + ROOM_FOR_OWN);
+    let mut bytes = Vec::with_capacity(head.raw.map_or(0, <[u8]>::len) + ROOM_FOR_OWN + body.len());
     for part in [head.method.as_bytes(), b" ", head.target, b" HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part);
     }
@@ -72,6 +79,7 @@ pub(super) fn rewritten(head: &Head<'_>, exchange: &Exchange, encrypted: bool, t
     }
     let scheme = scheme(head.headers, encrypted, trusted);
     let _ = write!(bytes, "{X_FORWARDED_PROTO}: {scheme}\r\n{X_REQUEST_ID}: {}\r\n\r\n", exchange.request_id);
+    bytes.extend_from_slice(body);
     Some(bytes)
 }
 

@@ -134,8 +134,7 @@ impl Edge {
         let target = remaining.map(|remaining| forward::with_timeout(head.target, remaining));
         let head = Head { target: target.as_deref().unwrap_or(head.target), ..*head };
         let trusted = self.parts.trusted.trusts(peer.address);
-        let mut request = forward::rewritten(&head, &exchange, peer.is_encrypted, trusted)?;
-        request.extend_from_slice(body);
+        let request = forward::rewritten(&head, body, &exchange, peer.is_encrypted, trusted)?;
         exchange.bytes_in = body.len() as u64;
         exchange.pool = Some(pool.name().clone());
         exchange.backend = Some(backend.name().clone());
@@ -188,15 +187,11 @@ impl Edge {
     /// would have to be asked once more, which is not for every request.
     pub(crate) fn was_odd(errand: &mut Errand) -> Unanswered {
         match first_try(&errand.method, &errand.exchange.endpoint, false).retry() {
-            None => Unanswered::Failed(Failure::BrokenOff),
-            Some(retry) => {
-                errand.attempts.stay();
-                if retry == Retry::Same {
-                    errand.attempts.bind();
-                }
-                Unanswered::Retry
-            }
+            None => return Unanswered::Failed(Failure::BrokenOff),
+            Some(Retry::Same) => errand.attempts.stay_bound(),
+            Some(Retry::Other) => errand.attempts.stay(),
         }
+        Unanswered::Retry
     }
 
     /// Takes note that the answer begins, with this status and these bytes.

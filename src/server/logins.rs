@@ -17,7 +17,7 @@ use crate::answer::login::limits::Store;
 use crate::answer::login::limits::shared::{Names, Shared};
 use crate::answer::login::neighbours::{Neighbours, ServerHeader, WellKnown, Writer};
 use crate::answer::login::reasons::Reason;
-use crate::answer::login::turns::{Asked, InTurns};
+use crate::answer::login::turns::{InTurns, RequestCount};
 use crate::answer::login::{Logins, Now};
 use crate::config::login::{LoginPlan, Writer as PlannedWriter, login};
 use crate::config::{Config, SecretSource};
@@ -61,8 +61,8 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
     let (documents, versions) = (Arc::clone(answers), Arc::clone(answers));
     let well_known: WellKnown = Box::new(move || documents.well_known_client(Instant::now()));
     let server: ServerHeader = Box::new(move || versions.server());
-    let devices_in_turns = InTurns::new(writer, asked(pools));
-    let neighbours = Neighbours { users: Arc::clone(&database), devices: devices_in_turns, well_known, server };
+    let writer = InTurns::new(writer, requests_of_others(pools));
+    let neighbours = Neighbours { users: Arc::clone(&database), devices: writer, well_known, server };
     let mut logins = Logins::new(policy, hashing, neighbours, Now::clock());
     if let Some(shared) = shared_limits(config) {
         logins = logins.sharing(Arc::new(shared));
@@ -71,9 +71,8 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
 }
 
 /// What others ask of the process that makes devices: all that is forwarded to it.
-fn asked(pools: &Pools) -> Asked {
-    let main = pools.all().iter().find(|pool| &**pool.name() == MAIN);
-    let backends = main.map(|pool| pool.backends().to_vec()).unwrap_or_default();
+fn requests_of_others(pools: &Pools) -> RequestCount {
+    let backends = pools.named(MAIN).map(|pool| pool.backends().to_vec()).unwrap_or_default();
     Box::new(move || backends.iter().map(|backend| backend.requests()).sum())
 }
 

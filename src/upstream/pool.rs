@@ -152,6 +152,11 @@ impl Pools {
         self.pools.get(place)
     }
 
+    /// The pool of this name.
+    pub fn named(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| &**pool.name() == name)
+    }
+
     /// The pools in the order of their settings.
     pub fn all(&self) -> &[Pool] {
         &self.pools

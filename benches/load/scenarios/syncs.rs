@@ -103,8 +103,7 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
     let idle_alone = served.idle(while_idle)?;
     let polling = Devices::start(homeserver.port(), devices, timeout, PATIENCE)?;
     let settle = settle(suite, crowd);
-    std::thread::sleep(settle);
-    let alone = served.watch(&polling, idle_alone, timeout * suite.by_size(2, 4, 6))?;
+    let alone = served.watch(&polling, idle_alone, settle, timeout * suite.by_size(2, 4, 6))?;
     drop(polling);
     let mut parts = Vec::new();
     for bound in crowd.bounds {
@@ -116,9 +115,8 @@ fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &
         let served = Served { homeserver, edge: Some(&edge) };
         let idle = served.idle(while_idle)?;
         let polling = Devices::start(edge.port, devices, timeout, PATIENCE)?;
-        std::thread::sleep(settle);
         // A whole turn: so long an answer is given again, and then one poll is Synapse's.
-        let behind = served.watch(&polling, idle, *bound / HASTE + timeout)?;
+        let behind = served.watch(&polling, idle, settle, *bound / HASTE + timeout)?;
         // What dendron asks Synapse for itself is the same however many devices there are.
         let own = (idle.synapse - idle_alone.synapse).max(0.0) / MANY * 60e3;
         measured.add(Name::Synapse, Figure::CpuPerDevice, alone.per_device);
@@ -185,8 +183,9 @@ impl Served<'_> {
         self.shares(time)
     }
 
-    /// Looks for some time at devices that poll.
-    fn watch(self, polling: &Devices, idle: Shares, time: Duration) -> Outcome<Seen> {
+    /// Lets devices poll until they have settled, and then looks for some time.
+    fn watch(self, polling: &Devices, idle: Shares, settle: Duration, time: Duration) -> Outcome<Seen> {
+        std::thread::sleep(settle);
         let (begun, (polls_before, _)) = (Instant::now(), polling.polls());
         let shares = self.shares(time)?;
         let (took, (polls, errors)) = (begun.elapsed().as_secs_f64(), polling.polls());

@@ -109,6 +109,5 @@ impl Devices for Writer {
 }
 
 fn main(pools: &Pools) -> Option<Arc<Backend>> {
-    let pool = pools.all().iter().find(|pool| &**pool.name() == MAIN)?;
-    pool.choose(None, &Tried::default(), Instant::now())
+    pools.named(MAIN)?.choose(None, &Tried::default(), Instant::now())
 }

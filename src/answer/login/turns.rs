@@ -23,17 +23,17 @@ pub struct InTurns<D> {
     devices: D,
     places: Semaphore,
     waiting: AtomicUsize,
-    asked: Asked,
+    requests: RequestCount,
     traffic: Mutex<Traffic>,
 }
 
 /// Tells how many requests others have sent to the main process so far.
-pub type Asked = Box<dyn Fn() -> u64 + Send + Sync>;
+pub type RequestCount = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// When others were last seen to ask.
 #[derive(Clone, Copy, Debug, Default)]
 struct Traffic {
-    asked: u64,
+    requests: u64,
     seen: Option<Instant>,
 }
 
@@ -51,10 +51,10 @@ const RECENTLY: Duration = Duration::from_secs(1);
 // === impl InTurns ===
 
 impl<D> InTurns<D> {
-    /// Turns at these devices, while the number of requests that `asked` tells grows.
-    pub fn new(devices: D, asked: Asked) -> Self {
+    /// Turns at these devices, while the number of `requests` grows.
+    pub fn new(devices: D, requests: RequestCount) -> Self {
         let (places, waiting, traffic) = (Semaphore::new(AT_ONCE_MAX), AtomicUsize::new(0), Mutex::default());
-        InTurns { devices, places, waiting, asked, traffic }
+        InTurns { devices, places, waiting, requests, traffic }
     }
 
     /// How many wait for their turn.
@@ -64,7 +64,7 @@ impl<D> InTurns<D> {
 
     /// A turn, to be kept until all is done; `None` where none is needed, or none came in time.
     async fn turn(&self, now: Instant) -> Option<SemaphorePermit<'_>> {
-        let others_ask = self.traffic.lock().unwrap_or_else(PoisonError::into_inner).is_busy((self.asked)(), now);
+        let others_ask = self.traffic.lock().unwrap_or_else(PoisonError::into_inner).is_busy((self.requests)(), now);
         if !others_ask {
             return None;
         }
@@ -84,9 +84,9 @@ impl<D: Devices> Devices for InTurns<D> {
 
 impl Traffic {
     /// Whether others ask, when so many requests of theirs were sent by now.
-    fn is_busy(&mut self, asked: u64, now: Instant) -> bool {
-        if asked != self.asked {
-            *self = Traffic { asked, seen: Some(now) };
+    fn is_busy(&mut self, requests: u64, now: Instant) -> bool {
+        if requests != self.requests {
+            *self = Traffic { requests, seen: Some(now) };
         }
         self.seen.is_some_and(|seen| now.saturating_duration_since(seen) < RECENTLY)
     }
@@ -144,10 +144,10 @@ mod tests {
 
     /// So many logins at once; returns how many were at the devices together, and how long all took.
     async fn storm(count: usize, others_ask: bool) -> (usize, Duration) {
-        let (slow, asked) = (Arc::new(Slow::default()), AtomicU64::new(0));
-        let asked: Asked =
-            Box::new(move || asked.fetch_add(others_ask.into(), Ordering::Relaxed) + u64::from(others_ask));
-        let turns = Arc::new(InTurns::new(Arc::clone(&slow), asked));
+        let (slow, sent) = (Arc::new(Slow::default()), AtomicU64::new(0));
+        let more = u64::from(others_ask);
+        let requests: RequestCount = Box::new(move || sent.fetch_add(more, Ordering::Relaxed) + more);
+        let turns = Arc::new(InTurns::new(Arc::clone(&slow), requests));
         let begun = tokio::time::Instant::now();
         let mut logins = JoinSet::new();
         for _ in 0..count {
@@ -182,8 +182,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_waits_no_longer() {
-        let asked: Asked = Box::new(|| 1);
-        let turns = InTurns::new(Arc::new(Slow::default()), asked);
+        let turns = InTurns::new(Arc::new(Slow::default()), Box::new(|| 1));
         let held = turns.turn(Instant::now()).await;
         assert!(held.is_some());
         let left = timeout(Duration::from_millis(10), turns.register(request(), None)).await;

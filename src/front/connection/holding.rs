@@ -47,10 +47,10 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         held: D::Held,
         turn: OwnedSemaphorePermit,
     ) -> Heard<D::Held> {
-        let (passage, turn) = (Whole::of_head(head_bytes), Some(turn));
+        let (whole, turn) = (Whole::of_head(head_bytes), Some(turn));
         match self.question(self.front.desk.woken(held)) {
-            Ok(errand) => self.relay(Question { passage, is_last, errand, turn }).await,
-            Err(mark) => Heard::Request(passage.into(), mark, turn),
+            Ok(errand) => self.relay(Question { whole, is_last, errand, turn }).await,
+            Err(mark) => Heard::Request(whole.into(), mark, turn),
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Gate {
 pub(super) struct Shared {
     book: Mutex<Book>,
     work: Notify,
+    /// From where the moments are counted at which those who are parked are answered together.
+    begun: Instant,
 }
 
 // === impl Gate ===
@@ -60,7 +62,7 @@ impl Gate {
     /// A gate that lets everything through until it hears of [`Event::Live`] and is run. The seed spreads out those who
     /// are released all at once.
     pub fn new(limits: Limits, seed: u64) -> Self {
-        let shared = Shared { book: Mutex::new(Book::new(limits, seed)), work: Notify::new() };
+        let shared = Shared { book: Mutex::new(Book::new(limits, seed)), work: Notify::new(), begun: Instant::now() };
         Gate { shared: Arc::new(shared) }
     }
 
@@ -148,6 +150,11 @@ impl Shared {
     /// A parked sync waits no longer; `false` if it was woken before.
     pub(super) fn leave(&self, ticket: Ticket) -> bool {
         self.with(|book| book.leave(ticket))
+    }
+
+    /// When the gate began.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Until there may be something to ask.

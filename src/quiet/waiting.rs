@@ -1,7 +1,7 @@
 //! The place of one parked sync, as whoever holds its connection sees it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::book::Place;
 use super::gate::Shared;
@@ -18,6 +18,12 @@ pub struct Parked {
     /// What it was told when it was woken.
     woken: Option<Woken>,
 }
+
+/// Those whose time is over within so long are answered together. On a machine with little else to do most of what an
+/// answer costs is that a processor wakes for it: so one wakes for many, and nobody is answered much later.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+// === impl Parked ===
 
 impl Parked {
     pub(super) fn new(shared: Arc<Shared>, place: Place, deadline: Instant) -> Self {
@@ -39,7 +45,7 @@ impl Parked {
         self.woken.map(|woken| woken.reason)
     }
 
-    /// Waits until the sync is woken or its time is over. The future may be dropped and made again at any time.
+    /// Waits until the sync is woken, or its time and up to 50 ms are over. The future may be dropped and made again at any time.
     pub async fn ended(&mut self) -> Ending {
         let Woken { reason, until } = match self.woken {
             Some(woken) => woken,
@@ -60,7 +66,7 @@ impl Parked {
         let woken = tokio::select! {
             biased;
             woken = &mut self.place.woken => woken,
-            () = tokio::time::sleep_until(self.deadline.into()) => {
+            () = tokio::time::sleep_until(together(self.deadline, self.shared.begun()).into()) => {
                 // Whoever has just taken it out of the set is about to wake it.
                 if self.shared.leave(self.place.ticket) {
                     return Err(Ending::Replay);
@@ -77,5 +83,28 @@ impl Drop for Parked {
     fn drop(&mut self) {
         self.place.woken.close();
         self.shared.leave(self.place.ticket);
+    }
+}
+
+/// The first moment after a deadline at which some are answered, when these are counted from `begun`.
+fn together(deadline: Instant, begun: Instant) -> Instant {
+    let beyond = deadline.saturating_duration_since(begun).as_nanos() % TOGETHER.as_nanos();
+    let beyond = Duration::from_nanos(u64::try_from(beyond).unwrap_or_default());
+    if beyond.is_zero() { deadline } else { deadline + (TOGETHER - beyond) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_that_are_close_end_together_and_none_ends_early() {
+        let begun = Instant::now();
+        let at = |millis: u64| begun + Duration::from_millis(millis);
+        for (deadline, ends) in [(0, 0), (1, 50), (49, 50), (50, 50), (51, 100), (30_020, 30_050)] {
+            assert_eq!(together(at(deadline), begun), at(ends), "{deadline}");
+        }
+        // A deadline from before the beginning is over in any case.
+        assert_eq!(together(begun, at(10)), begun);
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let crowds = [
         Crowd { rooms: 5, users: 20, devices: 800, has_presence: false, bounds: &RENEW_AFTER },
         Crowd { rooms: 5, users: 20, devices: 400, has_presence: true, bounds: &RENEW_AFTER[..1] },
-        Crowd { rooms: 50, users: 10, devices: 200, has_presence: false, bounds: &RENEW_AFTER[..1] },
+        Crowd { rooms: 50, users: 4, devices: 200, has_presence: false, bounds: &RENEW_AFTER[..1] },
         Crowd { rooms: 300, users: 2, devices: 60, has_presence: false, bounds: &RENEW_AFTER[..1] },
     ];
     let crowds = &crowds[..suite.by_size(1, 1, 4)];
@@ -98,12 +98,12 @@ struct Served<'run> {
 /// Synapse alone, and then behind a dendron for each bound.
 fn measure(suite: &Suite<'_>, homeserver: &Homeserver, crowd: &Crowd, devices: &[Device]) -> Outcome<Vec<Measured>> {
     let timeout = TIMEOUT / HASTE;
-    let while_idle = timeout * suite.by_size(1, 4, 4);
+    let while_idle = timeout * suite.by_size(1, 2, 3);
     let served = Served { homeserver, edge: None };
     let idle_alone = served.idle(while_idle)?;
     let polling = Devices::start(homeserver.port(), devices, timeout, PATIENCE)?;
     let settle = settle(suite, crowd);
-    let alone = served.watch(&polling, idle_alone, settle, timeout * suite.by_size(2, 4, 6))?;
+    let alone = served.watch(&polling, idle_alone, settle, timeout * suite.by_size(2, 4, 4))?;
     drop(polling);
     let mut parts = Vec::new();
     for bound in crowd.bounds {

@@ -1,6 +1,7 @@
 //! Processes that die, break off or hang: what is sent again and what never is, who stands in for whom, and what
 //! clients are told in the meantime.
 
+mod http2;
 mod real;
 mod stubs;
 
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use crate::Test;
 use crate::harness::alone::{Edge, free_port};
 use crate::harness::eventually::{SOON, eventually};
+use crate::harness::fronted;
 use crate::harness::http::{Answer, Client};
 use crate::harness::matrix::{User, encoded, expect_ok};
 use crate::harness::stack::Stack;
@@ -27,6 +29,7 @@ use stubs::{Act, Crowded, Stubs, broken};
 
 pub const TESTS: &[Test] = &[
     ("faults::only_what_is_safe_is_sent_again", only_what_is_safe_is_sent_again),
+    ("faults::only_that_is_sent_again_over_http2", only_that_is_sent_again_over_http2),
     ("faults::a_repeated_message_is_not_doubled", |stacks| stacks.on_monolith(a_repeated_message_is_not_doubled)),
     ("faults::main_stands_in_where_it_may", main_stands_in_where_it_may),
     ("faults::a_process_that_refuses_is_ejected", a_process_that_refuses_is_ejected),
@@ -93,13 +96,25 @@ fn cases() -> Vec<Case> {
 }
 
 fn only_what_is_safe_is_sent_again(_: &Stacks) -> Result<(), Failed> {
+    sent_again(|setting, case, body| setting.client.send(case.method, case.target, &[], body))
+}
+
+fn only_that_is_sent_again_over_http2(_: &Stacks) -> Result<(), Failed> {
+    if !fronted::by_default() {
+        println!("not run: without the front HTTP/2 needs TLS");
+        return Ok(());
+    }
+    sent_again(|setting, case, body| http2::send(setting.client.base(), case.method, case.target, body))
+}
+
+fn sent_again(send: impl Fn(&Edge, &Case, &[u8]) -> Result<Answer, Failed>) -> Result<(), Failed> {
     let stubs = Stubs::start(2)?;
     let setting = with_pools(&format!("{{main: {:?}}}", stubs.addresses()))?;
     let mut repeated = 0.0;
     for (number, case) in cases().into_iter().enumerate() {
         let what = format!("{number}: {} {} with {} bytes, {:?}", case.method, case.target, case.body_bytes, case.acts);
         stubs.script(case.acts);
-        let answer = setting.client.send(case.method, case.target, &[], &vec![b'x'; case.body_bytes])?;
+        let answer = send(&setting, &case, &vec![b'x'; case.body_bytes])?;
         ensure_eq!(answer.status, case.status, "{what}: {}", answer.text());
         if answer.status != 200 {
             is_told_to_wait(&answer)?;

@@ -9,6 +9,7 @@
 //! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
 //! - [`held`]: a quiet sync that is considered before its session has begun.
 //! - [`relay`]: a plain question, which needs no session.
+//! - `direct`: one that came over HTTP/2, and is asked by its filter.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
@@ -16,6 +17,7 @@
 
 mod attempt;
 mod caller;
+mod direct;
 mod failure;
 mod forward;
 pub mod held;
@@ -236,7 +238,10 @@ impl ProxyHttp for Edge {
                 None => self.sync(session, context).await?.map(|reply| (reply, Ended::Complete)),
             },
         };
-        let Some((reply, ended)) = answered else { return Ok(false) };
+        let Some((reply, ended)) = answered else {
+            // Apart, so that whatever waits in the filters needs no room for it.
+            return Box::pin(self.ask_directly(session, context)).await;
+        };
         context.exchange.ended = ended;
         send(session, context, reply).await?;
         Ok(true)

@@ -32,7 +32,7 @@ use crate::token::passing::meaning;
 use crate::upstream::Tried;
 
 /// Headers that concern one connection, besides `Connection` itself. Pingora has rules for them.
-const OF_ONE_CONNECTION: [HeaderName; 7] = [
+pub(super) const OF_ONE_CONNECTION: [HeaderName; 7] = [
     TE,
     TRAILER,
     PROXY_AUTHENTICATE,

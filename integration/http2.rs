@@ -32,6 +32,7 @@ pub const TESTS: &[Test] = &[
     ("http2::who_ignores_windows_is_stopped", |_| flow::who_ignores_windows_is_stopped(&Edge::start(None)?)),
     ("http2::the_server_begins_with_settings", |_| flow::the_server_begins_with_settings(&Edge::start(None)?)),
     ("http2::a_stop_is_a_goodbye", |_| flow::a_stop_is_a_goodbye(Edge::start(None)?)),
+    ("http2::a_body_that_stops_is_given_up", |_| a_body_that_stops_is_given_up()),
     ("http2::many_streams_wait_for_descriptors", |_| descriptors::many_streams_wait_for_descriptors()),
 ];
 
@@ -80,6 +81,11 @@ const DEVIATIONS: &[(&str, &[&str], Right)] = &[
         Right::Status(1, 200),
     ),
 ];
+
+fn a_body_that_stops_is_given_up() -> Result<(), Failed> {
+    let settings = format!("timeouts: {{client: {{silence: {}s}}}}\n", flow::SILENT.as_secs());
+    flow::a_body_that_stops_is_given_up(&Edge::with(&settings, None)?)
+}
 
 fn the_rules_are_kept() -> Result<(), Failed> {
     let rows: Vec<Row> = [connection::rows(), streams::rows(), messages::rows()].concat();

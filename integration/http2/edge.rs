@@ -29,6 +29,11 @@ pub struct Edge {
 impl Edge {
     /// Starts it, with so many descriptors if that is not left to the system.
     pub fn start(descriptors: Option<u32>) -> Result<Self, Failed> {
+        Self::with("", descriptors)
+    }
+
+    /// Starts it with more settings.
+    pub fn with(settings: &str, descriptors: Option<u32>) -> Result<Self, Failed> {
         let stubs = [Stub::start(behave)?, Stub::start(behave)?];
         let [port, tls_port, admin] = [free_port()?, free_port()?, free_port()?];
         let folder = Folder::with(&[])?;
@@ -38,7 +43,7 @@ impl Edge {
         let config = format!(
             "listeners:\n- address: '127.0.0.1:{port}'\n- address: '127.0.0.1:{tls_port}'\n  \
              tls: {{certificate: edge.pem, key: edge.key}}\nadmin: {{address: '127.0.0.1:{admin}'}}\n\
-             pools: {{main: ['{}', '{}']}}\n",
+             pools: {{main: ['{}', '{}']}}\n{settings}",
             stubs[0].url(),
             stubs[1].url()
         );

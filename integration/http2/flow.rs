@@ -16,6 +16,8 @@ use crate::harness::{ensure, ensure_eq};
 
 /// For how long nothing comes where nothing may.
 const SILENCE: Duration = Duration::from_millis(300);
+/// For how long a client may be silent before the dendron that is told so.
+pub const SILENT: Duration = Duration::from_secs(1);
 /// The window that everything begins with, and the largest frame (RFC 9113, 6.5.2 and 6.9.2).
 const WINDOW: usize = 65_535;
 const FRAME_MAX: usize = 16_384;
@@ -154,6 +156,23 @@ pub fn who_ignores_windows_is_stopped(edge: &Edge) -> Result<(), Failed> {
         }
     }
     Err(format!("nothing is said to who sends {sent} bytes").into())
+}
+
+/// A body that stops coming is waited for as long as a client may be silent, and then refused; other streams go on.
+pub fn a_body_that_stops_is_given_up(edge: &Edge) -> Result<(), Failed> {
+    let mut client = connect(edge, &[])?;
+    let post = head("POST", "/length", &[("content-length", "10")]);
+    client.send(&[frame(HEADERS, END_HEADERS, 1, &post), frame(DATA, 0, 1, b"he")].concat());
+    let begun = Instant::now();
+    let frames = read(&mut client, SILENT * 3);
+    let answer = frames.iter().find(|frame| frame.kind == HEADERS && frame.stream == 1);
+    ensure_eq!(answer.and_then(|frame| status(&frame.payload)), Some(408), "{frames:?}");
+    ensure!(begun.elapsed() >= SILENT, "after {:?}", begun.elapsed());
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &head("GET", "/", &[])));
+    let frames = read(&mut client, SOON);
+    let answer = frames.iter().find(|frame| frame.kind == HEADERS && frame.stream == 3);
+    ensure_eq!(answer.and_then(|frame| status(&frame.payload)), Some(200), "another stream: {frames:?}");
+    Ok(())
 }
 
 fn goodbye_of(frames: &[Frame]) -> Option<u32> {

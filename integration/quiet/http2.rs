@@ -35,6 +35,8 @@ pub fn streams_are_parked_apart(stack: &mut Stack) -> Result<(), Failed> {
 
     let user = User::register(&stack.client(), "streams")?;
     let mut device = Device::at(&user, &format!("127.0.0.1:{port}"));
+    // So that nothing is to be told of the user's own presence meanwhile.
+    device.is_invisible = true;
     device.settle()?;
     let empty = device.poll(Duration::ZERO).answer()?;
     let authorization = format!("Bearer {}", user.token);

@@ -13,7 +13,7 @@ const CLIENTS: usize = 32;
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let contenders = rounds::start(suite)?;
     let script = wrk::script(suite.folder().join("closing.lua"), &mix::forty_endpoints(), true)?;
-    let wrk = Wrk { script: &script, is_encrypted: false, connections: CLIENTS, seconds: suite.by_size(1, 2, 5) };
+    let wrk = Wrk { script: &script, is_encrypted: false, connections: CLIENTS, seconds: suite.by_size(1, 2, 4) };
     let mut measured = Measured::new("forty endpoints, a new connection for each request");
     rounds::run(suite, &contenders, |contender| {
         burst(&mut measured, contender, || wrk.run(contender.plain)).map(|_| ())

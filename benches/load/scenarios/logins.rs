@@ -119,7 +119,7 @@ fn in_turn(suite: &Suite<'_>, what: &str, names: &[Name], mut measure: impl FnMu
 
 fn logins(suite: &Suite<'_>, pair: &Pair<'_>, cost: u32) -> Outcome<Measured> {
     let mut measured = Measured::new(format!("logins at cost {cost}, {CLIENTS} clients at once"));
-    let time = Duration::from_secs(suite.by_size(1, 4, 6));
+    let time = Duration::from_secs(suite.by_size(1, 4, 5));
     let (requests, threads) = (requests(cost), cores());
     let rate = |storm: Storm| storm.count as f64 / storm.seconds;
     in_turn(suite, "logins", &[Name::Dendron, Name::Synapse, Name::Loop], |name| {
@@ -143,7 +143,7 @@ fn logins(suite: &Suite<'_>, pair: &Pair<'_>, cost: u32) -> Outcome<Measured> {
 fn others(suite: &Suite<'_>, pair: &Pair<'_>, device: &Device) -> Outcome<Measured> {
     let mut measured =
         Measured::new(format!("{OTHERS_PER_SECOND} other requests a second beside a storm of logins at cost 12"));
-    let time = Duration::from_secs(suite.by_size(2, 10, 10));
+    let time = Duration::from_secs(suite.by_size(2, 8, 8));
     let requests = requests(12);
     in_turn(suite, "others", &PAIR, |name| {
         let quiet = paced(pair.port(name), device, time)?;

@@ -20,7 +20,7 @@ const BOUNDS: [&str; 10] = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let mut homeserver = Homeserver::databases()?;
-    let time = Duration::from_secs(suite.by_size(2, 2, 15));
+    let time = Duration::from_secs(suite.by_size(2, 2, 10));
     let mut measured = Measured::new(format!("{ROWS_PER_SECOND} rows a second, followed"));
     homeserver.run_synapse(&serde_json::json!({}))?;
     let is_live = |status: &serde_json::Value| status["syncs"]["gate"] == "live";

@@ -35,7 +35,7 @@ const CALM_MAX: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Whoever has come online is no longer "active" after a minute, which everybody else is told (Synapse's
 /// `LAST_ACTIVE_GRANULARITY`). It is looked at what comes then: that nobody comes or goes.
-const PRESENCE_SETTLES: Duration = Duration::from_secs(75);
+const PRESENCE_SETTLES: Duration = Duration::from_secs(65);
 
 /// What is measured together: devices of users who are alike.
 struct Crowd {

@@ -9,8 +9,8 @@ from scene import Row
 
 
 def row(number: int, surplus: str = "", lost: str = "") -> Row:
-    faults = [lost] if lost else []
-    return Row("devices", "a new device", f"@devices-bob-{number}", items=1, surplus=surplus, faults=faults)
+    account, lacks = f"@devices-bob-{number}", [lost] if lost else []
+    return Row("devices", "a new device", account, items=1, surplus=surplus, faults=lacks)
 
 
 class Played(unittest.TestCase):

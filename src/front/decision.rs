@@ -16,7 +16,7 @@ use super::fence::Fence;
 use super::head::{self, Parsed};
 use crate::answer::malformed::content_length;
 use crate::answer::{Head, malformed};
-use crate::proxy::relay::Errand;
+use crate::proxy::relay::{Errand, SHORT_BODY_BYTES_MAX};
 use crate::reply::Failure;
 
 /// What becomes of a request.
@@ -123,10 +123,6 @@ impl Refusal {
     }
 }
 
-/// The longest body of a request that is asked of its process at once. Who waits for an answer keeps it; most that clients
-/// send is far shorter.
-const BODY_BYTES_MAX: usize = 16 * 1024;
-
 /// Decides about the request at the beginning of what has arrived. `consider` is asked about a plain one that is all there,
 /// by its head and its body.
 pub(super) fn decide<H>(arrived: &[u8], consider: impl FnOnce(&Head<'_>, &[u8]) -> Verdict<H>) -> Decision<H> {
@@ -191,7 +187,7 @@ fn plain_length(head: &Head<'_>) -> Option<usize> {
         ("PUT" | "POST", Some(said)) => {
             let length = usize::try_from(content_length(said)?).ok()?;
             let is_usual = said.len() == 1 || !said.starts_with(b"0");
-            (is_usual && length <= BODY_BYTES_MAX).then_some(length)
+            (is_usual && length <= SHORT_BODY_BYTES_MAX).then_some(length)
         }
         _ => None,
     }
@@ -309,12 +305,12 @@ mod tests {
 
     #[test]
     fn a_short_body_is_plain_where_one_is_expected() {
-        let most = BODY_BYTES_MAX.to_string();
-        let more = (BODY_BYTES_MAX + 1).to_string();
+        let most = SHORT_BODY_BYTES_MAX.to_string();
+        let more = (SHORT_BODY_BYTES_MAX + 1).to_string();
         let table = [
             ("PUT", "0", Some(0)),
             ("POST", "5", Some(5)),
-            ("PUT", &most, Some(BODY_BYTES_MAX)),
+            ("PUT", &most, Some(SHORT_BODY_BYTES_MAX)),
             ("PUT", &more, None),
             ("PUT", "99999999999999999999", None),
             ("PUT", "05", None),

@@ -24,12 +24,9 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::timeout;
 
 use super::login::beside_client;
-use super::relay::OF_ONE_CONNECTION;
+use super::relay::{OF_ONE_CONNECTION, SHORT_BODY_BYTES_MAX};
 use super::{Context, Edge};
 use crate::answer::malformed::content_length;
-
-/// The longest body that is read before any of it is sent on. Pingora keeps it for the next try.
-const BODY_BYTES_MAX: u64 = 16 * 1024;
 
 /// An answer whose head has come.
 struct Begun {
@@ -50,9 +47,14 @@ enum Fault {
 }
 
 impl Edge {
-    /// Asks the process that should have this request, and passes its answer on. `false` leaves the request to Pingora.
-    pub(super) async fn ask_directly(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let Some(mut request) = question(session) else { return Ok(false) };
+    /// Asks the process that should have a request what its [`question`] is, and passes the answer on. `false` leaves the
+    /// request to Pingora.
+    pub(super) async fn ask_directly(
+        &self,
+        mut request: RequestHeader,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> Result<bool> {
         let Some(body) = self.short_body(session, context).await? else { return Ok(false) };
         let peer = self.upstream_peer(session, context).await?;
         self.upstream_request_filter(session, &mut request, context).await?;
@@ -137,7 +139,7 @@ impl Edge {
 }
 
 /// The head of a request that is asked here, as HTTP/1.1 has it. `None` for any other.
-fn question(session: &mut Session) -> Option<RequestHeader> {
+pub(super) fn question(session: &mut Session) -> Option<RequestHeader> {
     if !session.is_http2() {
         return None;
     }
@@ -155,7 +157,7 @@ fn plain(head: &RequestHeader, has_body: bool) -> Option<RequestHeader> {
     let length = lengths.next();
     let has_usual_body = match head.method {
         Method::GET | Method::HEAD | Method::DELETE => !has_body && length.is_none(),
-        Method::PUT | Method::POST => length.flatten().is_some_and(|length| length <= BODY_BYTES_MAX),
+        Method::PUT | Method::POST => length.flatten().is_some_and(|length| length <= SHORT_BODY_BYTES_MAX as u64),
         _ => false,
     };
     let authority = head.uri.authority()?.as_str();

@@ -239,8 +239,9 @@ impl ProxyHttp for Edge {
             },
         };
         let Some((reply, ended)) = answered else {
+            let Some(question) = direct::question(session) else { return Ok(false) };
             // Apart, so that whatever waits in the filters needs no room for it.
-            return Box::pin(self.ask_directly(session, context)).await;
+            return Box::pin(self.ask_directly(question, session, context)).await;
         };
         context.exchange.ended = ended;
         send(session, context, reply).await?;

@@ -31,6 +31,10 @@ use crate::route::poll_timeout;
 use crate::token::passing::meaning;
 use crate::upstream::Tried;
 
+/// The longest body of a request that is asked of its process without Pingora's proxy. Who waits for an answer keeps it; most
+/// that clients send is far shorter.
+pub(crate) const SHORT_BODY_BYTES_MAX: usize = 16 * 1024;
+
 /// Headers that concern one connection, besides `Connection` itself. Pingora has rules for them.
 pub(super) const OF_ONE_CONNECTION: [HeaderName; 7] = [
     TE,

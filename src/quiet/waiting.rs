@@ -45,7 +45,8 @@ impl Parked {
         self.woken.map(|woken| woken.reason)
     }
 
-    /// Waits until the sync is woken, or its time and up to 50 ms are over. The future may be dropped and made again at any time.
+    /// Waits until the sync is woken, or its time and up to 50 ms are over. The future may be dropped and made again at any
+    /// time.
     pub async fn ended(&mut self) -> Ending {
         let Woken { reason, until } = match self.woken {
             Some(woken) => woken,

@@ -4,6 +4,7 @@
 //! Time on a processor is the main figure of the suite: on a machine that others use as well, how long something took
 //! says little, and how much of a processor it took says nearly all.
 
+use std::ops::Add;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -19,6 +20,14 @@ pub(crate) struct Usage {
     pub(crate) resident_bytes: u64,
 }
 
+impl Add for Usage {
+    type Output = Usage;
+
+    fn add(self, other: Usage) -> Usage {
+        Usage { cpu: self.cpu + other.cpu, resident_bytes: self.resident_bytes + other.resident_bytes }
+    }
+}
+
 /// The places behind the name in `/proc/PID/stat` (proc(5)).
 const PARENT: usize = 1;
 const USER_TICKS: usize = 11;
@@ -32,9 +41,7 @@ pub(crate) fn usage(root: u32) -> Outcome<Usage> {
     for entry in std::fs::read_dir("/proc").doing("reading /proc")?.flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         if let Some(fields) = stat(id).filter(|fields| fields.get(PARENT) == Some(&u64::from(root))) {
-            let child = of(&fields);
-            whole.cpu += child.cpu;
-            whole.resident_bytes += child.resident_bytes;
+            whole = whole + of(&fields);
         }
     }
     Ok(whole)

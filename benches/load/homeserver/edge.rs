@@ -36,14 +36,16 @@ impl Edge {
         let folder = homeserver.folder();
         let path = folder.join("edge.yaml");
         let [own, more] = homeserver.configuration();
+        let workers = homeserver.worker_configuration().unwrap_or_default();
         let text = format!(
             "listeners:\n  - address: 127.0.0.1:{port}\n  - address: 127.0.0.1:{tls}\n    \
              tls: {{certificate: {}, key: {}}}\nadmin: {{address: \"127.0.0.1:{admin}\"}}\n\
-             synapse: {{config: [{}, {}]}}\nlog: {{access: {}}}\n{settings}",
+             synapse: {{config: [{}, {}], workers: [{}]}}\nlog: {{access: {}}}\n{settings}",
             stage.certificate.certificate.display(),
             stage.certificate.key.display(),
             own.display(),
             more.display(),
+            workers.display(),
             folder.join("access.log").display(),
         );
         std::fs::write(&path, text).doing("writing dendron.yaml")?;

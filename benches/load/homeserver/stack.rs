@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::call::Client;
 use crate::accounting::{Usage, usage};
+use crate::contenders::free_port;
 use crate::fault::{Doing, Outcome, wrong};
 use crate::process::Running;
 
@@ -19,7 +20,14 @@ pub(crate) struct Homeserver {
     folder: PathBuf,
     facts: Value,
     synapse: Option<Running>,
+    worker: Option<Worker>,
     _databases: Running,
+}
+
+/// A worker of Synapse's, which serves clients.
+struct Worker {
+    running: Running,
+    port: u16,
 }
 
 impl Homeserver {
@@ -51,11 +59,12 @@ impl Homeserver {
         databases.wait_until("become ready", START, || {
             std::fs::read_to_string(&log).is_ok_and(|said| said.lines().any(|line| line == "ready"))
         })?;
-        Ok(Homeserver { folder, facts, synapse: None, _databases: databases })
+        Ok(Homeserver { folder, facts, synapse: None, worker: None, _databases: databases })
     }
 
-    /// Starts Synapse, or starts it again, with these settings before those of the stack.
+    /// Starts Synapse, or starts it again, with these settings before those of the stack, and without a worker.
     pub(crate) fn run_synapse(&mut self, settings: &Value) -> Outcome<()> {
+        self.worker = None;
         self.synapse = None;
         // JSON is YAML as well.
         std::fs::write(self.more(), settings.to_string()).doing("writing settings of Synapse's")?;
@@ -64,16 +73,45 @@ impl Homeserver {
         let Some((program, arguments)) = words.split_first() else { return Err(wrong("stack.json has no command")) };
         let command = &mut Command::new(program);
         command.args(arguments).arg("-c").arg(self.more()).current_dir(&self.folder);
-        let mut synapse = Running::start("Synapse", command, &self.folder.join("synapse.out"))?;
-        let client = self.client();
-        synapse.wait_until("become healthy", START, || client.text("GET", "/health", "", None).is_ok())?;
-        self.synapse = Some(synapse);
+        self.synapse = Some(healthy("Synapse", command, &self.folder.join("synapse.out"), self.port())?);
+        Ok(())
+    }
+
+    /// Starts a worker beside Synapse's main process.
+    pub(crate) fn run_worker(&mut self) -> Outcome<()> {
+        let (path, port) = (self.folder.join("worker.yaml"), free_port()?);
+        let settings = json!({
+            "worker_app": "synapse.app.generic_worker",
+            "worker_name": "worker1",
+            "worker_listeners": [{
+                "port": port,
+                "bind_addresses": ["127.0.0.1"],
+                "type": "http",
+                "x_forwarded": true,
+                "resources": [{ "names": ["client", "health"] }],
+            }],
+            "worker_log_config": self.folder.join("log-config/main.yaml"),
+        });
+        std::fs::write(&path, settings.to_string()).doing("writing a worker's settings")?;
+        let python = self.facts["python"].as_str().unwrap_or_default();
+        let command = &mut Command::new(python);
+        command.args(["-m", "synapse.app.generic_worker"]).current_dir(&self.folder);
+        for path in self.configuration().iter().chain([&path]) {
+            command.arg("-c").arg(path);
+        }
+        let running = healthy("a worker", command, &self.folder.join("worker.out"), port)?;
+        self.worker = Some(Worker { running, port });
         Ok(())
     }
 
     /// The files that Synapse's configuration is in.
     pub(crate) fn configuration(&self) -> [PathBuf; 2] {
         [self.folder.join("homeserver.yaml"), self.more()]
+    }
+
+    /// The file that a worker's is in, if one runs.
+    pub(crate) fn worker_configuration(&self) -> Option<PathBuf> {
+        self.worker.as_ref().map(|_| self.folder.join("worker.yaml"))
     }
 
     /// Where everything of it lies.
@@ -89,7 +127,12 @@ impl Homeserver {
         (text(&self.facts["server_name"]), text(&self.facts["redis"]["socket"]))
     }
 
-    /// Where Synapse listens.
+    /// Where that process listens which has the requests that need not go to the main one.
+    pub(crate) fn worker_port(&self) -> u16 {
+        self.worker.as_ref().map_or_else(|| self.port(), |worker| worker.port)
+    }
+
+    /// Where Synapse's main process listens.
     pub(crate) fn port(&self) -> u16 {
         let address = self.facts["synapse"]["processes"][0]["address"].as_str().unwrap_or_default();
         address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default()
@@ -100,12 +143,22 @@ impl Homeserver {
         Client::new(self.port())
     }
 
-    /// What Synapse has used so far.
+    /// What Synapse has used so far, a worker besides.
     pub(crate) fn usage(&self) -> Outcome<Usage> {
-        usage(self.synapse.as_ref().ok_or_else(|| wrong("Synapse does not run"))?.id())
+        let main = usage(self.synapse.as_ref().ok_or_else(|| wrong("Synapse does not run"))?.id())?;
+        let worker = self.worker.as_ref().map_or_else(|| Ok(Usage::default()), |worker| usage(worker.running.id()))?;
+        Ok(main + worker)
     }
 
     fn more(&self) -> PathBuf {
         self.folder.join("more.yaml")
     }
+}
+
+/// Starts a process of Synapse's, which listens there.
+fn healthy(name: &str, command: &mut Command, log: &Path, port: u16) -> Outcome<Running> {
+    let mut running = Running::start(name, command, log)?;
+    let client = Client::new(port);
+    running.wait_until("become healthy", START, || client.text("GET", "/health", "", None).is_ok())?;
+    Ok(running)
 }

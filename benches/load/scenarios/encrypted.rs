@@ -18,7 +18,7 @@ const TOKEN: &str = "Bearer syt_YWxpY2U_abcdefghijklmnopqrst_0aBcDe";
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let contenders = rounds::start(suite)?;
-    let seconds = suite.by_size(1, 2, 4);
+    let seconds = suite.by_size(1, 2, 3);
     let clients = mix::forty_endpoints();
     let script = wrk::script(suite.folder().join("encrypted.lua"), &clients, false)?;
     let wrk = Wrk { script: &script, is_encrypted: true, connections: CONNECTIONS, seconds };

@@ -48,7 +48,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 
 /// A third of the time all is well, a third the process is dead, and a third it is back.
 fn one(suite: &Suite<'_>, contender: &Contender) -> Outcome<Latencies> {
-    let third = Duration::from_secs(suite.by_size(1, 1, 4));
+    let third = Duration::from_secs(suite.by_size(1, 1, 3));
     let requests = mix::forty_endpoints();
     let (slow, others): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.pool == "media");
     let as_bytes = |requests: Vec<&mix::Request>| -> Vec<Vec<u8>> { requests.into_iter().map(bytes).collect() };

@@ -58,7 +58,7 @@ pub(super) fn answered(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
 /// As many as go.
 fn saturate(suite: &Suite<'_>, contenders: &[Contender], requests: &[Request], measured: &mut Measured) -> Outcome<()> {
     let script = wrk::script(suite.folder().join("requests.lua"), requests, false)?;
-    let seconds = suite.by_size(1, 3, 5);
+    let seconds = suite.by_size(1, 3, 4);
     let wrk = Wrk { script: &script, is_encrypted: false, connections: CONNECTIONS, seconds };
     // Connections to the upstream are made, and memory is touched, before anything counts.
     for contender in contenders {
@@ -74,7 +74,7 @@ fn saturate(suite: &Suite<'_>, contenders: &[Contender], requests: &[Request], m
 fn at_rate(suite: &Suite<'_>, contenders: &[Contender], requests: &[Request], rate: f64) -> Outcome<Measured> {
     let mut measured = Measured::new(format!("forty endpoints, {rate} requests a second"));
     let requests: Vec<Vec<u8>> = requests.iter().map(bytes).collect();
-    let duration = Duration::from_secs(suite.by_size(1, 3, 5));
+    let duration = Duration::from_secs(suite.by_size(1, 3, 4));
     let pace = Pace { requests: &requests, per_second: rate, connections: PACED_CONNECTIONS, duration };
     rounds::run(suite, contenders, |contender| {
         let before = contender.usage()?;

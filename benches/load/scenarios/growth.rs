@@ -41,7 +41,7 @@ fn connections(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     for count in sizes(suite, &CONNECTIONS[..suite.by_size(2, 5, 5)]) {
         let mut measured = Measured::new(format!("forty endpoints, {count} connections"));
         measured.size = Some(count as f64);
-        let wrk = Wrk { script: &script, is_encrypted: false, connections: count, seconds: suite.by_size(1, 3, 5) };
+        let wrk = Wrk { script: &script, is_encrypted: false, connections: count, seconds: suite.by_size(1, 3, 3) };
         for contender in &contenders {
             progress(&format!("  {count} connections: {}", contender.name.text()));
             // Connections to the upstream are made before anything counts.

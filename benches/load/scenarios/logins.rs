@@ -55,10 +55,15 @@ pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     }
     homeserver.run_synapse(&json!({ "bcrypt_rounds": 12 }))?;
     let other = users::register(&homeserver.client(), "other")?;
+    {
+        let edge = Edge::start(&suite.stage, &homeserver, "", answers_logins)?;
+        let pair = Pair { homeserver: &homeserver, edge: &edge };
+        parts.push(others(suite, &pair, &other, "")?);
+        parts.push(near_static(suite, &pair)?);
+    }
+    homeserver.run_worker()?;
     let edge = Edge::start(&suite.stage, &homeserver, "", answers_logins)?;
-    let pair = Pair { homeserver: &homeserver, edge: &edge };
-    parts.push(others(suite, &pair, &other)?);
-    parts.push(near_static(suite, &pair)?);
+    parts.push(others(suite, &Pair { homeserver: &homeserver, edge: &edge }, &other, ", which a worker serves,")?);
     progress("");
     Ok(parts)
 }
@@ -93,14 +98,19 @@ fn requests(cost: u32) -> Vec<Vec<u8>> {
 }
 
 impl Pair<'_> {
+    /// Where logins go.
     fn port(&self, name: Name) -> u16 {
         if name == Name::Dendron { self.edge.port } else { self.homeserver.port() }
     }
 
+    /// Where all else goes.
+    fn port_of_others(&self, name: Name) -> u16 {
+        if name == Name::Dendron { self.edge.port } else { self.homeserver.worker_port() }
+    }
+
     /// What both have used.
     fn usage(&self) -> Outcome<Usage> {
-        let (edge, synapse) = (self.edge.usage()?, self.homeserver.usage()?);
-        Ok(Usage { cpu: edge.cpu + synapse.cpu, resident_bytes: edge.resident_bytes + synapse.resident_bytes })
+        Ok(self.edge.usage()? + self.homeserver.usage()?)
     }
 }
 
@@ -140,19 +150,20 @@ fn logins(suite: &Suite<'_>, pair: &Pair<'_>, cost: u32) -> Outcome<Measured> {
     Ok(measured)
 }
 
-fn others(suite: &Suite<'_>, pair: &Pair<'_>, device: &Device) -> Outcome<Measured> {
-    let mut measured =
-        Measured::new(format!("{OTHERS_PER_SECOND} other requests a second beside a storm of logins at cost 12"));
-    let time = Duration::from_secs(suite.by_size(2, 8, 8));
+fn others(suite: &Suite<'_>, pair: &Pair<'_>, device: &Device, where_served: &str) -> Outcome<Measured> {
+    let mut measured = Measured::new(format!(
+        "{OTHERS_PER_SECOND} other requests a second{where_served} beside a storm of logins at cost 12"
+    ));
+    let time = Duration::from_secs(suite.by_size(2, 6, 6));
     let requests = requests(12);
     in_turn(suite, "others", &PAIR, |name| {
-        let quiet = paced(pair.port(name), device, time)?;
+        let quiet = paced(pair.port_of_others(name), device, time)?;
         let begun = std::time::Instant::now();
         let stormy = std::thread::scope(|scope| {
             let storm = scope.spawn(|| storm(pair.port(name), &requests, time + Duration::from_secs(1)));
             // It has begun when the first are hashed.
             std::thread::sleep(Duration::from_secs(1));
-            let stormy = paced(pair.port(name), device, time.saturating_sub(begun.elapsed()));
+            let stormy = paced(pair.port_of_others(name), device, time.saturating_sub(begun.elapsed()));
             storm.join().map_err(|_| wrong("the storm has failed"))??;
             stormy
         })?;

@@ -11,7 +11,7 @@ const MEGABYTE: u64 = 1_000_000;
 
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let contenders = rounds::start(suite)?;
-    let gigabytes_tenths = suite.by_size(4, 8, 20);
+    let gigabytes_tenths = suite.by_size(4, 8, 15);
     let mut parts = Vec::new();
     for (way, word) in [(Way::Down, "downloads"), (Way::Up, "uploads")] {
         for megabytes in [1, 100] {

@@ -39,7 +39,7 @@ struct Parts {
 pub(super) fn run(suite: &Suite<'_>) -> Outcome<Vec<Measured>> {
     let users = suite.by_size(2, 40, 100);
     let count = users * EACH;
-    let rounds = suite.by_size(1, 3, 3).min(suite.rounds);
+    let rounds = suite.by_size(1, 2, 2).min(suite.rounds);
     let mut homeserver = Homeserver::databases()?;
     homeserver.run_synapse(&json!({ "presence": { "enabled": false } }))?;
     let people = users::households(&homeserver.client(), "m", users, 1, 1)?;

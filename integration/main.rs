@@ -85,6 +85,7 @@ mod two_commands;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -93,36 +94,66 @@ use harness::stacks::Stacks;
 /// A test: its name, and what it does with the stacks.
 type Test = (&'static str, fn(&Stacks) -> Result<(), Failed>);
 
+/// How many of the tests that took longest are named in the end.
+const SLOWEST: usize = 12;
+
+/// What is told of the tests when all have ended, besides what has become of each.
+#[derive(Default)]
+struct Journal {
+    /// Those that passed only when they were tried again.
+    unsteady: Vec<&'static str>,
+    taken: Vec<(Duration, &'static str)>,
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One test at a time, on this thread: the stacks are shared, and the processes that tests start end with the thread
     // that started them.
     arguments.test_threads = Some(1);
     let stacks = Arc::new(Stacks::default());
-    let unsteady = Arc::new(Mutex::new(Vec::new()));
+    let journal = Arc::new(Mutex::new(Journal::default()));
     let trials = tests().into_iter().map(|(name, test)| {
-        let (stacks, unsteady) = (Arc::clone(&stacks), Arc::clone(&unsteady));
-        Trial::test(name, move || tried((name, test), &stacks, &unsteady))
+        let (stacks, journal) = (Arc::clone(&stacks), Arc::clone(&journal));
+        Trial::test(name, move || {
+            let begun = Instant::now();
+            let ended = tried((name, test), &stacks, &journal);
+            journal.lock().map_err(|_| "a test has panicked")?.taken.push((begun.elapsed(), name));
+            ended
+        })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     drop(stacks);
-    for name in unsteady.lock().into_iter().flat_map(|names| names.clone()) {
-        println!("unsteady: {name} has passed only when it was tried again");
+    if let Ok(mut journal) = journal.lock() {
+        journal.tell();
     }
     conclusion.exit_code()
 }
 
 /// Runs a test. Where `DENDRON_AGAIN` is set one that fails is tried once more, which is told: on machines that others
 /// share, a second in which nothing ran is no fault of dendron's.
-fn tried((name, test): Test, stacks: &Stacks, unsteady: &Mutex<Vec<&'static str>>) -> Result<(), Failed> {
+fn tried((name, test): Test, stacks: &Stacks, journal: &Mutex<Journal>) -> Result<(), Failed> {
     let Err(failed) = test(stacks) else { return Ok(()) };
     if std::env::var_os("DENDRON_AGAIN").is_none() {
         return Err(failed);
     }
     println!("has failed, and is tried again: {}", failed.message().unwrap_or("for no reason told"));
     test(stacks)?;
-    unsteady.lock().map_err(|_| "a test has panicked")?.push(name);
+    journal.lock().map_err(|_| "a test has panicked")?.unsteady.push(name);
     Ok(())
+}
+
+impl Journal {
+    fn tell(&mut self) {
+        self.taken.sort_unstable_by(|one, other| other.cmp(one));
+        let all: Duration = self.taken.iter().map(|(time, _)| *time).sum();
+        println!("the longest of {} tests, which took {} s in all:", self.taken.len(), all.as_secs());
+        for (time, name) in self.taken.iter().take(SLOWEST) {
+            println!("{:6.1} s  {name}", time.as_secs_f64());
+        }
+        for name in &self.unsteady {
+            println!("unsteady: {name} has passed only when it was tried again");
+        }
+    }
 }
 
 fn tests() -> Vec<Test> {

@@ -39,7 +39,7 @@ pub use too_large::BodyLimits;
 /// Whether a request that changes something could be answered here, asked without an answer being given: what is near-static
 /// is only ever read, so what is left are refusals.
 pub fn may_refuse(asked: &Asked<'_>, offer: Offer, limits: BodyLimits) -> bool {
-    !asked.has_credentials() || refusal(asked, offer, limits).is_some()
+    missing_token::wanted(asked).is_some() || refusal(asked, offer, limits).is_some()
 }
 
 /// The first answer that a part gives, and why the request ends with it. `None` sends the request on to Synapse.
@@ -68,10 +68,13 @@ mod tests {
         let limits = BodyLimits { upload_size_max: Some(10) };
         let send = "PUT /_matrix/client/v3/rooms/!a:b/send/m.room.message/1";
         let token = ("authorization", "Bearer x");
-        let table: [(&str, &asked::tests::Lines, bool); 6] = [
+        let table: [(&str, &asked::tests::Lines, bool); 9] = [
             (send, &[], true),
             (send, &[token], false),
             (&format!("{send}?access_token=x"), &[], false),
+            (&format!("{send}?access_token=x"), &[token], true),
+            ("POST /_matrix/key/v2/query", &[], false),
+            ("POST /elsewhere", &[], false),
             ("POST /_matrix/media/v3/upload", &[token, ("content-length", "10")], false),
             ("POST /_matrix/media/v3/upload", &[token, ("content-length", "11")], true),
             ("POST /_synapse/admin/v1/deactivate/@a:b", &[token], true),

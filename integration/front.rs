@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::Test;
 use crate::harness::alone::{Alone, Folder, free_port};
 use crate::harness::eventually::{SOON, eventually};
-use crate::harness::http2::{END_HEADERS, END_STREAM, HEADERS, MAGIC, SETTINGS, frame, head, setting, status};
+use crate::harness::http2::{END_HEADERS, END_STREAM, HEADERS, MAGIC, SETTINGS, first_status, frame, head, setting};
 use crate::harness::metrics::Metrics;
 use crate::harness::stub::{EMPTY, Stub, read_body};
 use crate::harness::tls::{Authority, Files};
@@ -373,17 +373,7 @@ fn http2_may_come_without_tls() -> Result<(), Failed> {
         for part in bytes.chunks(piece) {
             stream.write_all(part)?;
         }
-        let answered = loop {
-            let mut start = [0; 9];
-            stream.read_exact(&mut start)?;
-            let length = usize::from(start[1]) << 8 | usize::from(start[2]);
-            let mut payload = vec![0; length];
-            stream.read_exact(&mut payload)?;
-            if start[3] == HEADERS {
-                break status(&payload);
-            }
-        };
-        ensure_eq!(answered, Some(200), "in pieces of {piece}");
+        ensure_eq!(first_status(&mut stream)?, Some(200), "in pieces of {piece}");
     }
     // Behind a request it is none, and neither is what only looks like it.
     let late = [b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", MAGIC].concat();

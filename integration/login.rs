@@ -59,6 +59,7 @@ pub const TESTS: &[Test] = &[
     ("login::a_forged_address_behind_a_proxy_does_not_help", limits::a_forged_address_behind_a_proxy_does_not_help),
     ("login::a_connection_carries_more_than_a_login", connections::a_connection_carries_more_than_a_login),
     ("login::half_a_login_holds_up_nobody", connections::half_a_login_holds_up_nobody),
+    ("login::half_a_login_over_http2_is_given_up", connections::half_a_login_over_http2_is_given_up),
     ("login::no_secret_is_told", secrets::no_secret_is_told),
     ("login::no_secret_is_told_at_any_level", secrets::no_secret_is_told_at_any_level),
     ("login::no_secret_is_told_of_what_fails", secrets::no_secret_is_told_of_what_fails),

@@ -106,6 +106,20 @@ pub fn setting(name: u16, value: u32) -> Vec<u8> {
     [&name.to_be_bytes()[..], &value.to_be_bytes()].concat()
 }
 
+/// The status of the first answer that comes, to whoever has written his request himself.
+pub fn first_status(stream: &mut impl Read) -> Result<Option<u16>, Failed> {
+    loop {
+        let mut start = [0; 9];
+        stream.read_exact(&mut start)?;
+        let length = usize::from(start[1]) << 8 | usize::from(start[2]);
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload)?;
+        if start[3] == HEADERS {
+            return Ok(status(&payload));
+        }
+    }
+}
+
 /// The status in a block of headers that was written without a dynamic table, as a client with a table of size 0 gets it.
 /// A status comes first; the ones that HPACK has no number for are three digits in Huffman's code (RFC 7541, appendices
 /// A and B).

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 
 use super::cases::{Case, LOGIN, password_body};
-use super::edge::Edge;
+use super::edge::{Edge, until_answering};
 use super::{synapse_address, users};
 use crate::harness::http::Client;
+use crate::harness::http2::{DATA, END_HEADERS, HEADERS, MAGIC, SETTINGS, first_status, frame, head, setting};
 use crate::harness::stack::Stack;
 use crate::harness::stacks::Stacks;
 use crate::harness::{ensure, ensure_eq};
@@ -104,6 +105,22 @@ pub fn half_a_login_holds_up_nobody(stacks: &Stacks) -> Result<(), Failed> {
         drop(held);
         std::thread::sleep(PAUSE * 10);
         ensure_eq!(self::devices(stack)?, devices, "devices of who sent halves");
+        edge.stop().map(drop)
+    })
+}
+
+/// A body is waited for as long as a client may be silent, over HTTP/2 as well.
+pub fn half_a_login_over_http2_is_given_up(stacks: &Stacks) -> Result<(), Failed> {
+    stacks.on_monolith(|stack| {
+        let mut edge = Edge::with(stack, "login-halves", "", "timeouts: {client: {silence: 2s}}\n")?;
+        until_answering(edge.admin())?;
+        let mut stream = TcpStream::connect(&edge.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let post = head("POST", LOGIN, &[("content-length", "100")]);
+        let settings = frame(SETTINGS, 0, 0, &setting(1, 0));
+        let half = [frame(HEADERS, END_HEADERS, 1, &post), frame(DATA, 0, 1, b"{")].concat();
+        stream.write_all(&[MAGIC, &settings, &half].concat())?;
+        ensure_eq!(first_status(&mut stream)?, Some(408), "the answer to half a login");
         edge.stop().map(drop)
     })
 }

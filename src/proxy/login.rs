@@ -4,13 +4,14 @@
 //! larger, or of unknown length, is not read. Not here: what is answered (`answer::login`).
 
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
 use pingora_core::protocols::http::server::Session as Downstream;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{Context, Edge};
@@ -31,7 +32,7 @@ impl Edge {
             return Ok(None);
         }
         let answer = match self.parts.logins.logins() {
-            Ok(logins) => answer(logins, session, context).await?,
+            Ok(logins) => answer(logins, session, context, self.parts.client_times.silence).await?,
             Err(reason) => Answer::Forward(reason),
         };
         match answer {
@@ -50,7 +51,7 @@ impl Edge {
     }
 }
 
-async fn answer(logins: &RealLogins, session: &mut Session, context: &Context) -> Result<Answer> {
+async fn answer(logins: &RealLogins, session: &mut Session, context: &Context, time: Duration) -> Result<Answer> {
     let client = context.exchange.client;
     let head = session.req_header();
     let Some(length) = readable_length(&head.headers) else {
@@ -59,7 +60,7 @@ async fn answer(logins: &RealLogins, session: &mut Session, context: &Context) -
         let refused = logins.limit_forwarded(client, has_token).await;
         return Ok(refused.map_or(Answer::Forward(Reason::Unread), Answer::Reply));
     };
-    let body = read(session.as_downstream_mut(), length).await?;
+    let body = read(session.as_downstream_mut(), length, time).await?;
     beside_client(session.as_downstream_mut(), logins.answer(&body, client)).await
 }
 
@@ -75,14 +76,19 @@ fn readable_length(headers: &HeaderMap) -> Option<usize> {
     (length <= BODY_BYTES_MAX).then_some(length)
 }
 
-/// Reads the whole body, which Pingora keeps to send it on.
-pub(super) async fn read(session: &mut Downstream, length: usize) -> Result<Zeroizing<Vec<u8>>> {
+/// Reads the whole body, which Pingora keeps to send it on. The client may be silent for so long.
+pub(super) async fn read(session: &mut Downstream, length: usize, time: Duration) -> Result<Zeroizing<Vec<u8>>> {
     session.enable_retry_buffering();
     let mut body = Zeroizing::new(Vec::with_capacity(length));
-    while let Some(part) = session.read_request_body().await.map_err(|error| error.into_down())? {
-        body.extend_from_slice(&part);
+    loop {
+        // Over HTTP/2 Pingora has no time limit of its own for this.
+        let read =
+            timeout(time, session.read_request_body()).await.map_err(|_| Error::new_down(ErrorType::ReadTimedout))?;
+        match read.map_err(|error| error.into_down())? {
+            Some(part) => body.extend_from_slice(&part),
+            None => return Ok(body),
+        }
     }
-    Ok(body)
 }
 
 /// Waits for the answer, unless the client goes away before it is there.

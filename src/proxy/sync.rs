@@ -52,7 +52,7 @@ impl Edge {
         if context.is_resumed() {
             return Ok(None);
         }
-        let considered = match body(parking, protocol, session, context).await? {
+        let considered = match body(parking, protocol, session, context, self.parts.client_times.silence).await? {
             Ok(body) => {
                 let asked = asked(session.req_header(), context.exchange.endpoint);
                 let (client, arrived) = (context.exchange.client, context.exchange.started);
@@ -167,6 +167,7 @@ async fn body(
     protocol: Protocol,
     session: &mut Session,
     context: &Context,
+    time: Duration,
 ) -> Result<std::result::Result<Option<Vec<u8>>, Unfit>> {
     match protocol {
         // Over HTTP/2 a body needs no length.
@@ -178,7 +179,7 @@ async fn body(
     match eligible::is_worth_reading(&asked(session.req_header(), context.exchange.endpoint)) {
         Err(unfit) => Ok(Err(unfit)),
         Ok(length) => {
-            let body = read(session.as_downstream_mut(), length).await?;
+            let body = read(session.as_downstream_mut(), length, time).await?;
             Ok(Ok(Some(body.to_vec())))
         }
     }

@@ -20,7 +20,6 @@
 //! | (before any) | [`front`] | one request's head, in time and well-formed, or a refusal; what is plain is decided here already |
 //! | `early_request_filter` | [`endpoint`], [`client_address`] | method and raw path → class, label, subject; who asks |
 //! | `request_filter` | [`answer`] | what needs no Synapse is answered here; `None` goes on |
-//! | (the same, over HTTP/2) | [`proxy`] | what has a short body or none is asked and passed on here, by the same steps |
 //! | `upstream_peer` | [`route`], [`upstream`] | class → pool → key → one process |
 //! | `upstream_request_filter` | [`proxy`] | one `X-Forwarded-For`, the request's name |
 //! | `response_filter` | [`token`] | what a passing answer tells of access tokens |

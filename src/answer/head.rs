@@ -73,12 +73,19 @@ impl<'request> Headers<'request> {
         }
     }
 
-    /// Names and values, in order.
-    pub fn sizes(self) -> usize {
+    /// Takes each name with a value of it, in order.
+    pub fn for_each(self, mut take: impl FnMut(&str, &[u8])) {
         match self {
-            Headers::Map(map) => map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum(),
-            Headers::Lines(lines) => lines.iter().map(|line| line.name.len() + line.value.len()).sum(),
+            Headers::Map(map) => map.iter().for_each(|(name, value)| take(name.as_str(), value.as_bytes())),
+            Headers::Lines(lines) => lines.iter().for_each(|line| take(line.name, line.value)),
         }
+    }
+
+    /// How long all names and values are together.
+    pub fn sizes(self) -> usize {
+        let mut sizes = 0;
+        self.for_each(|name, value| sizes += name.len() + value.len());
+        sizes
     }
 }
 

@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use httparse::{Header, ParserConfig, Response, Status};
+use pingora_core::{ErrorType::InvalidHTTPHeader, OrErr, Result};
+use pingora_http::ResponseHeader;
 
 use super::fence::Fence;
 use super::head::HEADERS_MAX;
@@ -20,13 +22,30 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// What has arrived of an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(super) enum Parsed<T> {
     /// Its head goes on.
     Partial,
-    /// Its head is whole, and stands in the given place as the client gets it.
-    Whole(AnswerHead),
+    /// Its head is whole; and the same as the client gets it.
+    Whole(AnswerHead, T),
     /// It is not plain.
     Odd,
+}
+
+/// In which form a client gets the head of an answer.
+pub(super) trait Form: Sync {
+    /// A head in this form.
+    type Head: Send;
+
+    /// Whether the request was a `HEAD`, whose answer has no body.
+    fn is_bodiless(&self) -> bool;
+
+    /// Writes a head.
+    fn write(&self, answer: &Response<'_, '_>, status: StatusCode, told: Option<Told<'_>>) -> Self::Head;
+}
+
+/// The form of HTTP/2. The date is added by Pingora, which leaves out what must not stand there.
+pub(super) struct Fields {
+    pub(super) is_bodiless: bool,
 }
 
 /// The head of an answer.
@@ -41,10 +60,10 @@ pub(super) struct AnswerHead {
     pub(super) stays_open: bool,
 }
 
-/// Looks for a head at the beginning of what has arrived, and writes it behind what is in `out`: all of it but what
+/// Looks for a head at the beginning of what has arrived. A plain one is written as the client gets it: all of it but what
 /// concerns the connection to the process, and the date, which is that of the server that sends (as Pingora has it); and
 /// what whoever asked is told.
-pub(super) fn relay(arrived: &[u8], told: Option<Told<'_>>, manner: &Manner, out: &mut Vec<u8>) -> Parsed {
+pub(super) fn read<F: Form>(arrived: &[u8], told: Option<Told<'_>>, form: &F) -> Parsed<F::Head> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, arrived, &mut room);
@@ -53,9 +72,10 @@ pub(super) fn relay(arrived: &[u8], told: Option<Told<'_>>, manner: &Manner, out
         Ok(Status::Partial) if arrived.len() <= HEAD_BYTES_MAX => return Parsed::Partial,
         _ => return Parsed::Odd,
     };
-    let Some(head) = plain(&answer, bytes, manner.is_bodiless) else { return Parsed::Odd };
-    write(out, &answer, head.status, told, manner);
-    Parsed::Whole(head)
+    match plain(&answer, bytes, form.is_bodiless()) {
+        Some(head) => Parsed::Whole(head, form.write(&answer, head.status, told)),
+        None => Parsed::Odd,
+    }
 }
 
 /// What a head says that is plain; `None` for any other.
@@ -101,17 +121,52 @@ fn is(name: &str, other: &HeaderName) -> bool {
     name.eq_ignore_ascii_case(other.as_str())
 }
 
-fn write(out: &mut Vec<u8>, answer: &Response<'_, '_>, status: StatusCode, told: Option<Told<'_>>, manner: &Manner) {
-    wire::begin_head(out, status, answer.reason.unwrap_or_default());
-    for Header { name, value } in answer.headers.iter().filter(|header| !is_own(header.name)) {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
+impl Form for Manner {
+    type Head = Vec<u8>;
+
+    fn is_bodiless(&self) -> bool {
+        self.is_bodiless
+    }
+
+    fn write(&self, answer: &Response<'_, '_>, status: StatusCode, told: Option<Told<'_>>) -> Vec<u8> {
+        let mut out = Vec::new();
+        wire::begin_head(&mut out, status, answer.reason.unwrap_or_default());
+        for Header { name, value } in answer.headers.iter().filter(|header| !is_own(header.name)) {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
         }
+        if let Some((name, told)) = told {
+            wire::line(&mut out, &name, told.as_bytes());
+        }
+        wire::end_head(&mut out, self);
+        out
     }
-    if let Some((name, told)) = told {
-        wire::line(out, &name, told.as_bytes());
+}
+
+impl Form for Fields {
+    /// An error is a name or a value that HTTP does not know.
+    type Head = Result<Box<ResponseHeader>>;
+
+    fn is_bodiless(&self) -> bool {
+        self.is_bodiless
     }
-    wire::end_head(out, manner);
+
+    fn write(
+        &self,
+        answer: &Response<'_, '_>,
+        status: StatusCode,
+        told: Option<Told<'_>>,
+    ) -> Result<Box<ResponseHeader>> {
+        let mut head = ResponseHeader::build_no_case(status, Some(answer.headers.len() + 2))?;
+        for Header { name, value } in answer.headers.iter().filter(|header| !is_own(header.name)) {
+            head.append_header(HeaderName::from_bytes(name.as_bytes()).or_err(InvalidHTTPHeader, "a name")?, *value)?;
+        }
+        if let Some((name, told)) = told {
+            head.append_header(name, told)?;
+        }
+        Ok(Box::new(head))
+    }
 }
 
 /// Whether dendron itself says this to its client.
@@ -125,29 +180,43 @@ mod tests {
 
     use super::*;
 
-    fn relayed(answer: &str, is_bodiless: bool) -> (Parsed, String) {
-        let mut out = Vec::new();
-        let date = HeaderValue::from_static("Sun, 29 Nov 2026 08:00:00 GMT");
-        let parsed = relay(answer.as_bytes(), None, &Manner { is_bodiless, is_last: false, date }, &mut out);
-        (parsed, String::from_utf8(out).unwrap())
+    fn relayed(answer: &str, is_bodiless: bool) -> Parsed<String> {
+        let manner =
+            Manner { is_bodiless, is_last: false, date: HeaderValue::from_static("Sun, 29 Nov 2026 08:00:00 GMT") };
+        match read(answer.as_bytes(), None, &manner) {
+            Parsed::Partial => Parsed::Partial,
+            Parsed::Whole(head, text) => Parsed::Whole(head, String::from_utf8(text).unwrap()),
+            Parsed::Odd => Parsed::Odd,
+        }
     }
 
     #[test]
     fn a_plain_head_passes_but_for_what_concerns_the_connection() {
         let answer = "HTTP/1.1 404 Gone Fishing\r\nserver: Synapse\r\nDATE: old\r\nX-A: 1\r\nConnection: Keep-Alive\r\n\
                       x-a: 2\r\nContent-Length: 5\r\n\r\nhello";
-        let (parsed, out) = relayed(answer, false);
         let bytes = answer.len() - 5;
         let head = AnswerHead { status: StatusCode::NOT_FOUND, bytes, fence: Fence::Length(5), stays_open: true };
-        assert_eq!(parsed, Parsed::Whole(head));
-        assert_eq!(
-            out,
-            "HTTP/1.1 404 Gone Fishing\r\nserver: Synapse\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 5\r\n\
-             Date: Sun, 29 Nov 2026 08:00:00 GMT\r\nConnection: keep-alive\r\n\r\n"
-        );
+        let text = "HTTP/1.1 404 Gone Fishing\r\nserver: Synapse\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 5\r\n\
+                    Date: Sun, 29 Nov 2026 08:00:00 GMT\r\nConnection: keep-alive\r\n\r\n";
+        assert_eq!(relayed(answer, false), Parsed::Whole(head, text.to_owned()));
         for cut in 0..bytes {
-            assert_eq!(relayed(&answer[..cut], false), (Parsed::Partial, String::new()), "cut at {cut}");
+            assert_eq!(relayed(&answer[..cut], false), Parsed::Partial, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn over_http2_a_head_says_nothing_of_connections() {
+        let answer = "HTTP/1.1 200 OK\r\nServer: Synapse\r\nDate: old\r\nX-A: 1\r\nConnection: close\r\nx-a: 2\r\n\
+                      Content-Length: 5\r\n\r\n";
+        let told = Some((HeaderName::from_static("x-dendron"), "forwarded"));
+        let form = Fields { is_bodiless: false };
+        let Parsed::Whole(_, head) = read(answer.as_bytes(), told, &form) else { panic!("not plain") };
+        let head = head.unwrap();
+        let fields: Vec<_> =
+            head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let expected =
+            [("server", "Synapse"), ("x-a", "1"), ("x-a", "2"), ("content-length", "5"), ("x-dendron", "forwarded")];
+        assert_eq!((head.status, fields), (StatusCode::OK, expected.to_vec()));
     }
 
     #[test]
@@ -164,8 +233,7 @@ mod tests {
         ];
         for (status, headers, is_bodiless, fence, stays_open) in table {
             let answer = format!("HTTP/1.1 {status}\r\n{headers}\r\n\r\n");
-            let (parsed, _) = relayed(&answer, is_bodiless);
-            let Parsed::Whole(head) = parsed else { panic!("{answer:?}: {parsed:?}") };
+            let Parsed::Whole(head, _) = relayed(&answer, is_bodiless) else { panic!("{answer:?}") };
             assert_eq!((head.fence, head.stays_open), (fence, stays_open), "{answer:?}");
         }
     }
@@ -188,7 +256,7 @@ mod tests {
             "nonsense\r\n\r\n",
             &long,
         ] {
-            assert_eq!(relayed(answer, false), (Parsed::Odd, String::new()), "{answer:.60?}");
+            assert_eq!(relayed(answer, false), Parsed::Odd, "{answer:.60?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::{Shutdown, Stream};
 use pingora_core::server::ShutdownWatch;
@@ -21,6 +21,7 @@ use super::Front;
 use super::decision::{Decision, Hold, Passage, Question, Refusal, decide};
 use super::desk::{Answered, Desk, Mark};
 use super::head;
+use super::http2;
 use super::outbox::Outbox;
 use super::refusal::{refuse, until_heard};
 use super::socket::Shared;
@@ -173,10 +174,10 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
         self.left == self.front.requests.get() && !self.transport.is_encrypted()
     }
 
-    /// Has the proxy speak HTTP/2 with the client.
+    /// Speaks HTTP/2 with the client.
     async fn hand_over(mut self) {
         self.transport.open();
-        ServerApp::process_new(&self.front.proxy, self.transport as Stream, &self.shutdown).await;
+        http2::serve(self.front, self.transport as Stream, self.shutdown).await;
     }
 
     /// Takes a request off, and puts its answer into the outbox; whether that is the connection's last.
@@ -296,7 +297,7 @@ pub(super) async fn in_turn<T>(mut serving: impl Future<Output = T> + Unpin, tur
 }
 
 /// Waits until the server stops.
-async fn stopped(shutdown: &mut ShutdownWatch) {
+pub(super) async fn stopped(shutdown: &mut ShutdownWatch) {
     // Whoever could tell is gone: that is the end as well.
     let _ = shutdown.wait_for(|is_ending| *is_ending).await;
 }

@@ -157,16 +157,16 @@ fn decide_whole<H>(
 
 /// What a plain head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Plain {
+pub(super) struct Plain {
     /// Whether the connection ends with the request.
     is_last: bool,
     /// The length of its body.
-    body_bytes: usize,
+    pub(super) body_bytes: usize,
 }
 
 /// What a head says that is plain: there is nothing in it that one could read in another way, and no long body to come.
 /// `None` where it is not.
-fn plain(head: &Head<'_>) -> Option<Plain> {
+pub(super) fn plain(head: &Head<'_>) -> Option<Plain> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(byte);
     let is_plain = head.version == Version::HTTP_11
         && head.target.starts_with(b"/")

@@ -12,7 +12,7 @@ use pingora_core::protocols::Stream;
 use crate::answer::{Asked, Head, Headers};
 use crate::exchange::{AnsweredBy, Ended, Exchange};
 use crate::proxy::held::{self, Early, Held};
-use crate::proxy::relay::{Connected, Errand, Peer, Unanswered};
+use crate::proxy::relay::{Connected, Errand, Peer, Unanswered, is_relayed};
 use crate::proxy::{self, Edge};
 use crate::reply::{Failure, Reply};
 
@@ -20,6 +20,9 @@ use crate::reply::{Failure, Reply};
 pub trait Desk: Send + Sync + 'static {
     /// A request that waits. When it is dropped, it waits no longer.
     type Held: Send + Sync + 'static;
+
+    /// Whether a request with this head and a body could be asked of its process. The body of any other is not to be read.
+    fn may_ask(&self, head: &Head<'_>) -> bool;
 
     /// What becomes of a request with this head and this body, of which nothing more is to come.
     fn consider(&self, head: &Head<'_>, body: &[u8], peer: Peer) -> Verdict<Self::Held>;
@@ -91,7 +94,7 @@ pub enum Ending {
 }
 
 /// What the proxy is to know of a request that was considered here: its own matter, whatever that is. It finds this in
-/// `on_connection_reuse`.
+/// `on_connection_reuse`, and over HTTP/2 in the head.
 pub type Mark = Box<dyn Any + Send + Sync>;
 
 /// A request that was answered before the proxy saw it.
@@ -122,6 +125,12 @@ pub struct Refused<'request> {
 
 impl Desk for Edge {
     type Held = Held;
+
+    fn may_ask(&self, head: &Head<'_>) -> bool {
+        let Ok(method) = Method::from_bytes(head.method.as_bytes()) else { return false };
+        let is_asked = |asked: Asked<'_>| !self.may_refuse(&asked) && is_relayed(&method, &asked.endpoint);
+        self.asked(&method, head).is_some_and(is_asked)
+    }
 
     fn consider(&self, head: &Head<'_>, body: &[u8], peer: Peer) -> Verdict<Held> {
         let started = Instant::now();

@@ -6,6 +6,8 @@
 //! decides, and the connection carries no other request. So a disagreement with Pingora can end a connection, but never
 //! shift the boundary between two requests.
 
+use bytes::{Buf, Bytes, BytesMut};
+
 /// The most digits of a chunk's size: those of 64 bits.
 const DIGITS_MAX: u8 = 16;
 
@@ -77,6 +79,18 @@ impl Fence {
                 count
             }
         }
+    }
+
+    /// Takes what has come of the body from what has arrived, without what stands around its chunks.
+    pub(super) fn take(&mut self, arrived: &mut BytesMut) -> Bytes {
+        if let Fence::Length(_) = self {
+            let count = self.admit(arrived);
+            return arrived.split_to(count).freeze();
+        }
+        let mut data = BytesMut::new();
+        let count = self.follow(arrived, |part| data.extend_from_slice(part));
+        arrived.advance(count);
+        data.freeze()
     }
 
     /// Whether the end cannot be told.

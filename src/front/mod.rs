@@ -2,15 +2,17 @@
 //! holds what the head alone decides, refuses what must not go on, asks plain questions of their process, and hands
 //! everything else to the proxy, byte for byte.
 //!
-//! - [`Front`]: the application that a listener serves; HTTP/2 goes to the proxy as it is.
+//! - [`Front`]: the application that a listener serves.
 //! - `connection`: the life of an HTTP/1 connection, one request after the other, and how one waits.
+//! - `http2`: the life of an HTTP/2 connection, and of each request on it.
 //! - `decision`: what becomes of a request; pure.
 //! - `head`: a request's head, cut into lines; pure.
 //! - `fence`: where a request's body ends; pure.
 //! - `transport`: the connection as Pingora's session gets it.
 //! - `socket`: below it, what is sent and when.
 //! - [`desk`]: whom it asks for answers, and tells what became of requests.
-//! - `relay`: a question that is asked of its process, and its answer.
+//! - `asking`: a question that is asked of its process, up to the head of the answer.
+//! - `relay`: the same with all of the answer, over HTTP/1.
 //! - `answer`: the head of such an answer; pure.
 //! - `outbox`: answers that are on their way.
 //! - `refusal`: how a client is told that its request is refused.
@@ -21,15 +23,18 @@
 //! and answers what it cannot parse before any hook is asked. Here a head has one deadline, an idle connection costs no
 //! buffer, and every refusal is a Matrix error with its line in the access log.
 //!
-//! Not here: any rule about a request (the crate's `answer`, which the filters ask as well), and HTTP/2.
+//! Not here: any rule about a request (the crate's `answer`, which the filters ask as well), and HTTP/2's own rules, which
+//! are the h2 crate's and Pingora's.
 
 pub mod agreement;
 mod answer;
+mod asking;
 mod connection;
 mod decision;
 pub mod desk;
 mod fence;
 mod head;
+mod http2;
 mod outbox;
 mod refusal;
 mod relay;
@@ -81,13 +86,14 @@ impl<A, D> Front<A, D> {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> ServerApp for Front<A, D> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            return ServerApp::process_new(&self.proxy, stream, shutdown).await;
-        }
-        let transport = Transport::new(stream, self.times.silence);
-        let connection = Connection::new(Arc::clone(self), transport, shutdown.clone());
+        let (front, shutdown) = (Arc::clone(self), shutdown.clone());
         // A task of its own: this one keeps the room that its handshake needed for as long as it lives.
-        tokio::spawn(connection.serve());
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            tokio::spawn(http2::serve(front, stream, shutdown));
+        } else {
+            let transport = Transport::new(stream, self.times.silence);
+            tokio::spawn(Connection::new(front, transport, shutdown).serve());
+        }
         None
     }
 

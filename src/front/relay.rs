@@ -4,21 +4,17 @@
 //! Until the answer has begun, the question can still become the proxy's. From then on it is the client's alone: what
 //! breaks off breaks off for the client, too.
 
-use std::future::poll_fn;
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
-use std::task::{Poll, ready};
+use std::pin::pin;
 
 use bytes::BytesMut;
 use http::Method;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::date::get_cached_date;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::answer::{self, AnswerHead, Parsed};
+use super::asking::{Begun, Cut, ask, receive};
 use super::connection::{Connection, Heard, in_turn};
 use super::decision::Question;
 use super::desk::{Answered, Desk, Mark};
@@ -26,40 +22,8 @@ use super::fence::Fence;
 use super::wire::Manner;
 use crate::exchange::{AnsweredBy, Ended};
 use crate::proxy;
-use crate::proxy::relay::{Connected, Errand, Unanswered};
+use crate::proxy::relay::{Errand, Unanswered};
 use crate::reply::Failure;
-
-/// How much of an answer is read at once. The room is on the stack: who waits for an answer has none for it.
-const READ_BYTES: usize = 16 * 1024;
-
-/// Why an answer has not begun.
-#[derive(Debug)]
-enum Fault {
-    /// The process has broken the connection.
-    Broken,
-    /// It was silent for too long.
-    Silent,
-    /// It has said something that is no plain answer.
-    Odd,
-}
-
-/// An answer whose head has come.
-struct Begun {
-    stream: Stream,
-    head: AnswerHead,
-    /// The head as the client gets it.
-    text: Vec<u8>,
-    /// What has come, from the head on.
-    received: BytesMut,
-}
-
-/// Why the rest of an answer does not come.
-#[derive(Debug)]
-enum Cut {
-    ClientGone,
-    BrokenOff,
-    Silent,
-}
 
 impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     /// Asks a question, and passes the answer on.
@@ -92,20 +56,21 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     }
 
     /// Passes an answer on that has begun.
-    async fn pass_on(&mut self, bytes: usize, is_last: bool, mut errand: Box<Errand>, begun: Begun) -> Heard<D::Held> {
-        let Begun { mut stream, head, text, mut received } = begun;
+    async fn pass_on(
+        &mut self,
+        bytes: usize,
+        is_last: bool,
+        mut errand: Box<Errand>,
+        begun: Begun<Vec<u8>>,
+    ) -> Heard<D::Held> {
+        let Begun { mut stream, head, written: text, mut received } = begun;
         self.take_off(bytes);
         self.front.desk.answers(&mut errand, head.status, &received.split_to(head.bytes));
         self.transport.put(|out| out.extend_from_slice(&text));
         let mut fence = head.fence;
         let passed = self.pass_body(&mut errand, &mut stream, &mut fence, &mut received).await;
         let has_more = !received.is_empty();
-        let ended = match passed {
-            Ok(()) => Ended::Complete,
-            Err(Cut::ClientGone) => Ended::ClientGone,
-            Err(Cut::BrokenOff) => Ended::BrokenOff,
-            Err(Cut::Silent) => Ended::TimedOut,
-        };
+        let ended = passed.map_or_else(Ended::from, |()| Ended::Complete);
         let is_complete = ended == Ended::Complete;
         // What a process has said beyond its answer belongs to nobody.
         let kept = (is_complete && head.stays_open && !has_more).then_some(stream);
@@ -154,57 +119,8 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Connection<A, D> {
     }
 }
 
-/// Asks a process; its answer when the head has come.
-async fn ask(desk: &impl Desk, errand: &mut Errand, manner: &Manner) -> Result<Begun, Unanswered> {
-    let Connected { mut stream, is_reused } = desk.connect(errand).await?;
-    match begin(&mut stream, errand, manner).await {
-        Ok((head, text, received)) => Ok(Begun { stream, head, text, received }),
-        Err(Fault::Silent) => Err(Unanswered::Failed(Failure::TimedOut)),
-        Err(Fault::Broken) => Err(desk.broke(errand, is_reused)),
-        Err(Fault::Odd) => Err(desk.was_odd(errand)),
-    }
-}
-
-/// Sends a question, and waits for the head of its answer.
-async fn begin(
-    stream: &mut Stream,
-    errand: &Errand,
-    manner: &Manner,
-) -> Result<(AnswerHead, Vec<u8>, BytesMut), Fault> {
-    let sent = timeout(errand.patience(), async {
-        stream.write_all(errand.request()).await?;
-        stream.flush().await
-    });
-    sent.await.map_err(|_| Fault::Silent)?.map_err(|_| Fault::Broken)?;
-    let (mut received, mut text) = (BytesMut::new(), Vec::new());
-    loop {
-        match timeout(errand.patience(), receive(stream, &mut received)).await {
-            Ok(Ok(1..)) => {}
-            Ok(_) => return Err(Fault::Broken),
-            Err(_) => return Err(Fault::Silent),
-        }
-        match answer::relay(&received, errand.told(), manner, &mut text) {
-            Parsed::Partial => {}
-            Parsed::Odd => return Err(Fault::Odd),
-            Parsed::Whole(head) => return Ok((head, text, received)),
-        }
-    }
-}
-
-/// Waits for a part of an answer; how long it is, 0 at the end. Nothing is lost when the future is dropped.
-async fn receive(stream: &mut Stream, received: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|context| {
-        let mut room = [const { MaybeUninit::uninit() }; READ_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-        received.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
-    })
-    .await
-}
-
 /// A question that has failed, as it is told and answered.
-fn failed(errand: Errand, failure: Failure) -> Answered {
+pub(super) fn failed(errand: Errand, failure: Failure) -> Answered {
     let Errand { mut exchange, method, .. } = errand;
     let reply = failure.reply();
     exchange.status = failure.status().as_u16();
@@ -214,4 +130,4 @@ fn failed(errand: Errand, failure: Failure) -> Answered {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
@@ -50,28 +50,33 @@ pub(super) fn rewrite(request: &mut RequestHeader, exchange: &Exchange, encrypte
     Ok(())
 }
 
-/// A request with a plain head as Synapse gets it, in its bytes: the head rewritten in the same way, and the body. `None`
-/// where the head is not in lines.
-pub(super) fn rewritten(
-    head: &Head<'_>,
-    body: &[u8],
-    exchange: &Exchange,
-    encrypted: bool,
-    trusted: bool,
-) -> Option<Vec<u8>> {
-    let Headers::Lines(lines) = head.headers else { return None };
+/// A request with a plain head as Synapse gets it, in its bytes: the head rewritten in the same way, and the body.
+pub(super) fn rewritten(head: &Head<'_>, body: &[u8], exchange: &Exchange, encrypted: bool, trusted: bool) -> Vec<u8> {
+    let cookies = joined_cookies(head.headers);
     let is_replaced = |name: &str| {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
-        is(X_REQUEST_ID.as_str()) || is(header::CONNECTION.as_str()) || DESCRIPTIONS.into_iter().any(is)
+        is(X_REQUEST_ID.as_str())
+            || is(header::CONNECTION.as_str())
+            || (cookies.is_some() && is(header::COOKIE.as_str()))
+            || DESCRIPTIONS.into_iter().any(is)
     };
-    let mut bytes = Vec::with_capacity(head.raw.map_or(0, <[u8]>::len) + ROOM_FOR_OWN + body.len());
+    let head_bytes = head.raw.map_or_else(|| head.target.len() + 2 * head.headers.sizes(), <[u8]>::len);
+    let mut bytes = Vec::with_capacity(head_bytes + ROOM_FOR_OWN + body.len());
     for part in [head.method.as_bytes(), b" ", head.target, b" HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part);
     }
-    for line in lines.iter().filter(|line| !is_replaced(line.name)) {
-        for part in [line.name.as_bytes(), b": ", line.value, b"\r\n"] {
+    let mut put = |name: &str, value: &[u8]| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
             bytes.extend_from_slice(part);
         }
+    };
+    head.headers.for_each(|name, value| {
+        if !is_replaced(name) {
+            put(name, value);
+        }
+    });
+    if let Some(cookies) = &cookies {
+        put(header::COOKIE.as_str(), cookies);
     }
     // Writing into memory cannot fail.
     if let Some(client) = exchange.client {
@@ -80,7 +85,7 @@ pub(super) fn rewritten(
     let scheme = scheme(head.headers, encrypted, trusted);
     let _ = write!(bytes, "{X_FORWARDED_PROTO}: {scheme}\r\n{X_REQUEST_ID}: {}\r\n\r\n", exchange.request_id);
     bytes.extend_from_slice(body);
-    Some(bytes)
+    bytes
 }
 
 /// How the client came, as far as it is known.
@@ -111,15 +116,20 @@ pub(super) fn with_timeout(target: &[u8], timeout: Duration) -> Vec<u8> {
     rewritten
 }
 
-/// Joins the cookies of an HTTP/2 request, which may come in several headers there so that they compress better, and must
-/// not in HTTP/1.1 (RFC 9113, 8.2.3).
+/// Joins the cookies of an HTTP/2 request.
 pub(super) fn join_cookies(request: &mut RequestHeader) -> Result<()> {
-    let cookies: Vec<&[u8]> = request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if cookies.len() < 2 {
-        return Ok(());
+    match joined_cookies(Headers::Map(&request.headers)) {
+        Some(joined) => request.insert_header(header::COOKIE, joined),
+        None => Ok(()),
     }
-    let joined = cookies.join(&b"; "[..]);
-    request.insert_header(header::COOKIE, joined)
+}
+
+/// The cookies of an HTTP/2 request, which may come in several headers there so that they compress better, and must not in
+/// HTTP/1.1 (RFC 9113, 8.2.3). `None` where there are not several.
+fn joined_cookies(headers: Headers<'_>) -> Option<Vec<u8>> {
+    let Headers::Map(_) = headers else { return None };
+    let cookies: Vec<&[u8]> = headers.all(&header::COOKIE).collect();
+    (cookies.len() > 1).then(|| cookies.join(&b"; "[..]))
 }
 
 #[cfg(test)]
@@ -176,6 +186,21 @@ mod tests {
             join_cookies(&mut request).unwrap();
             assert_eq!(request.headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), expected);
         }
+    }
+
+    #[test]
+    fn a_request_of_http2_is_one_of_http1() {
+        let mut request = RequestHeader::build("PUT", b"/a?b", None).unwrap();
+        for (name, value) in [("host", "a"), ("cookie", "a=b"), ("x-real-ip", "6.6.6.6"), ("cookie", "c=d")] {
+            request.append_header(name, value).unwrap();
+        }
+        let endpoint = Endpoint { class: Class::ClientRead, label: "", subject: Subject::None };
+        let exchange = Exchange::new(Instant::now(), RequestId::Made { process: 1, number: 2 }, endpoint, None);
+        let head = Head::parsed(&request, request.raw_path(), None);
+        let text = String::from_utf8(rewritten(&head, b"{}", &exchange, true, false)).unwrap();
+        let expected = "PUT /a?b HTTP/1.1\r\nhost: a\r\ncookie: a=b; c=d\r\nx-forwarded-proto: https\r\n\
+                        x-request-id: 00000001-2\r\n\r\n{}";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //!
 //! Not here: connections (`front`), and what becomes of a sync (`quiet::parking`).
 
+use std::any::Any;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::Method;
 
+use super::relay::Errand;
 use super::{Context, Edge};
 use crate::answer::Asked;
 use crate::endpoint::Endpoint;
@@ -39,6 +42,11 @@ pub struct Mark {
     /// What is to be told of its answer.
     pub(super) watched: Option<Box<Watched>>,
 }
+
+/// What was found of a request that came over HTTP/2, on its way to the filters: a session of HTTP/2 has no place for it but
+/// its head, of which there may be copies.
+#[derive(Clone)]
+pub(crate) struct Found(Arc<Mutex<Option<Box<dyn Any + Send + Sync>>>>);
 
 /// What becomes of a sync that was considered.
 #[expect(clippy::large_enum_variant, reason = "it is made once a request and looked at at once; a box would cost more")]
@@ -126,7 +134,34 @@ impl Held {
     }
 }
 
+impl Found {
+    /// What was found, for the session of a request.
+    pub(crate) fn new(found: Box<dyn Any + Send + Sync>) -> Self {
+        Found(Arc::new(Mutex::new(Some(found))))
+    }
+
+    /// The same, once.
+    pub(super) fn take(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        self.0.lock().ok()?.take()
+    }
+}
+
 impl Context {
+    /// Takes over what was found of a request before it came here.
+    pub(super) fn take_over(&mut self, found: Box<dyn Any + Send + Sync>) {
+        match found.downcast::<Mark>() {
+            Ok(mark) => {
+                self.begun = Some(mark.started);
+                self.mark = Some(mark);
+            }
+            Err(other) => {
+                if let Ok(errand) = other.downcast::<Errand>() {
+                    errand.hand_over(self);
+                }
+            }
+        }
+    }
+
     /// Takes over what was found of a sync before it came here; whether anything was.
     pub(super) fn is_resumed(&mut self) -> bool {
         let Some(mark) = self.mark.take() else { return false };

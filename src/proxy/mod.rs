@@ -9,7 +9,6 @@
 //! - `sync`: a quiet sync, held beside its client; and what passing answers tell of syncs.
 //! - [`held`]: a quiet sync that is considered before its session has begun.
 //! - [`relay`]: a plain question, which needs no session.
-//! - `direct`: one that came over HTTP/2, and is asked by its filter.
 //! - `linger`: the end of a connection whose client still sends.
 //! - `story`: the beginning and the end of a request's story.
 //!
@@ -17,7 +16,6 @@
 
 mod attempt;
 mod caller;
-mod direct;
 mod failure;
 mod forward;
 pub mod held;
@@ -62,8 +60,7 @@ pub(crate) use attempt::TRIES_MAX;
 use attempt::Attempts;
 use caller::Passing;
 pub(crate) use failure::ended;
-use held::Mark;
-use relay::Errand;
+use held::{Found, Mark};
 use sync::Syncing;
 
 /// What every listener's proxy shares. Built once, by `server`.
@@ -184,15 +181,7 @@ impl ProxyHttp for Edge {
     }
 
     fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, previous: Box<dyn Any + Send + Sync>) {
-        match previous.downcast::<Mark>() {
-            Ok(mark) => context.mark = Some(mark),
-            Err(other) => {
-                if let Ok(errand) = other.downcast::<Errand>() {
-                    errand.hand_over(context);
-                }
-            }
-        }
-        context.begun = context.mark.as_ref().map(|mark| mark.started).or(context.begun);
+        context.take_over(previous);
     }
 
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
@@ -200,6 +189,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        if let Some(found) = session.req_header_mut().extensions_mut().remove::<Found>() {
+            found.take().into_iter().for_each(|found| context.take_over(found));
+        }
         // Pipelined requests are legal; without this Pingora drops what comes while a request is in flight. Behind the
         // front nothing comes, and were Pingora to find a body's end elsewhere than the front did, it must close.
         session.set_pipelining_enabled(!self.is_fronted);
@@ -238,11 +230,7 @@ impl ProxyHttp for Edge {
                 None => self.sync(session, context).await?.map(|reply| (reply, Ended::Complete)),
             },
         };
-        let Some((reply, ended)) = answered else {
-            let Some(question) = direct::question(session) else { return Ok(false) };
-            // Apart, so that whatever waits in the filters needs no room for it.
-            return Box::pin(self.ask_directly(question, session, context)).await;
-        };
+        let Some((reply, ended)) = answered else { return Ok(false) };
         context.exchange.ended = ended;
         send(session, context, reply).await?;
         Ok(true)

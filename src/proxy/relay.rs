@@ -138,7 +138,7 @@ impl Edge {
         let target = remaining.map(|remaining| forward::with_timeout(head.target, remaining));
         let head = Head { target: target.as_deref().unwrap_or(head.target), ..*head };
         let trusted = self.parts.trusted.trusts(peer.address);
-        let request = forward::rewritten(&head, body, &exchange, peer.is_encrypted, trusted)?;
+        let request = forward::rewritten(&head, body, &exchange, peer.is_encrypted, trusted);
         exchange.bytes_in = body.len() as u64;
         exchange.pool = Some(pool.name().clone());
         exchange.backend = Some(backend.name().clone());
@@ -284,7 +284,7 @@ impl Errand {
 }
 
 /// Whether a request is one that is relayed.
-fn is_relayed(method: &Method, endpoint: &Endpoint) -> bool {
+pub(crate) fn is_relayed(method: &Method, endpoint: &Endpoint) -> bool {
     match *method {
         Method::GET => true,
         Method::HEAD => !is_sync(endpoint.class),

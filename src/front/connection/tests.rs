@@ -60,6 +60,10 @@ fn known(method: &str, target: &str) -> Answered {
 impl Desk for Arc<Notes> {
     type Held = Held;
 
+    fn may_ask(&self, _head: &Head<'_>) -> bool {
+        true
+    }
+
     fn consider(&self, head: &Head<'_>, _body: &[u8], _peer: Peer) -> Verdict<Held> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
         if target.starts_with("/known") {

@@ -17,10 +17,10 @@ use super::super::{Front, WOKEN_MAX};
 use super::*;
 use crate::answer::Head;
 use crate::listener::ClientTimes;
-use crate::proxy::relay::Peer;
+use crate::proxy::relay::{Connected, Peer};
 
 /// Answers with its name.
-struct Proxy;
+pub(in crate::front) struct Proxy;
 
 #[async_trait]
 impl ServeHttp for Proxy {
@@ -29,10 +29,10 @@ impl ServeHttp for Proxy {
     }
 }
 
-/// Has every request asked over the connections that there are (after it was held, if it begins with `/held`), and remembers what became of each: its target, its
-/// status, how it ended, how long its body was.
+/// Has every request asked over the connections that there are (after it was held, if it begins with `/held`), and remembers
+/// what became of each: its target, its status, how it ended, how long its body was.
 #[derive(Default)]
-struct Books {
+pub(in crate::front) struct Books {
     connections: Mutex<Vec<(Stream, bool)>>,
     told: Mutex<Vec<(String, u16, Ended, u64)>>,
     /// Whether the connections were used before that broke.
@@ -43,6 +43,10 @@ struct Books {
 
 impl Desk for Arc<Books> {
     type Held = ();
+
+    fn may_ask(&self, _head: &Head<'_>) -> bool {
+        true
+    }
 
     fn consider(&self, head: &Head<'_>, _body: &[u8], _peer: Peer) -> Verdict<()> {
         let target = String::from_utf8(head.target.to_vec()).unwrap();
@@ -112,6 +116,21 @@ impl Desk for Arc<Books> {
 }
 
 impl Books {
+    /// The process at the other end of the next connection.
+    pub(in crate::front) fn process(&self, is_reused: bool) -> Process {
+        let (own, process) = duplex(1 << 16);
+        self.connections.lock().unwrap().push((Box::new(own), is_reused));
+        Process(process)
+    }
+
+    /// What was told, once so much was.
+    pub(in crate::front) async fn told(&self, count: usize) -> Vec<(String, u16, Ended, u64)> {
+        while self.told.lock().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+        self.told.lock().unwrap().clone()
+    }
+
     fn hear(&self, part: &str) {
         let told = self.told.lock().unwrap().len();
         let mut heard = self.heard.lock().unwrap();
@@ -154,11 +173,8 @@ impl Scene {
         (scene, process)
     }
 
-    /// The process at the other end of the next connection.
     fn process(&self, is_reused: bool) -> Process {
-        let (own, process) = duplex(1 << 16);
-        self.books.connections.lock().unwrap().push((Box::new(own), is_reused));
-        Process(process)
+        self.books.process(is_reused)
     }
 
     async fn ask(&mut self, target: &str) {
@@ -184,10 +200,7 @@ impl Scene {
 
     /// What was told, once something was.
     async fn told(&self) -> Vec<(String, u16, Ended, u64)> {
-        while self.books.told.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        self.books.told.lock().unwrap().clone()
+        self.books.told(1).await
     }
 
     fn kept(&self) -> usize {
@@ -196,15 +209,24 @@ impl Scene {
 }
 
 /// Plays a process.
-struct Process(DuplexStream);
+pub(in crate::front) struct Process(DuplexStream);
 
 impl Process {
     /// Waits for a request, and answers.
-    async fn answer(&mut self, text: &str) {
+    pub(in crate::front) async fn answer(&mut self, text: &str) {
+        self.request().await;
+        self.say(text).await;
+    }
+
+    pub(in crate::front) async fn request(&mut self) -> String {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             assert_ne!(self.0.read_buf(&mut request).await.unwrap(), 0);
         }
+        String::from_utf8(request).unwrap()
+    }
+
+    pub(in crate::front) async fn say(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 

@@ -53,7 +53,7 @@ struct Parked<'stage> {
 }
 
 pub(super) fn run(suite: &Suite<'_>, homeserver: &mut Homeserver) -> Outcome<Measured> {
-    let (singles, crowds) = suite.by_size((3, 1), (400, 30), (400, 30));
+    let (singles, crowds) = suite.by_size((3, 1), (100, 45), (100, 45));
     homeserver.run_synapse(&json!({ "bcrypt_rounds": 4, "presence": { "enabled": false } }))?;
     let people = users::households(&homeserver.client(), PREFIX, singles + crowds, 1, 1)?;
     let tap = Tap::before(homeserver.port())?;

@@ -154,6 +154,13 @@ fn cargo_target() -> PathBuf {
     dendron().ancestors().nth(2).unwrap_or_else(|| checkout()).to_owned()
 }
 
+/// What cargo has told this program of its package, which somebody who types a command has not in his environment: a build
+/// under `./dev run` would take it for a change, and build again what is there.
+fn told_by_cargo() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")).collect()
+}
+
 /// `./dev run` in a terminal of its own.
 struct Terminal {
     process: Process,
@@ -169,6 +176,9 @@ impl Terminal {
         command.args(["--pdeathsig", "TERM", "script", "--quiet", "--flush", "--return"]);
         command.args(["--command", "exec ./dev run", "/dev/null"]);
         command.current_dir(clone).env("CARGO_TARGET_DIR", cargo_target()).env("SHELL", "/bin/sh");
+        for name in told_by_cargo() {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         Ok(Terminal { process: command.spawn()?, output: output.to_owned() })
     }
@@ -211,8 +221,12 @@ impl Drop for Terminal {
 /// `./dev run` as the leader of a group of its own, which has no terminal.
 fn start_without_terminal(clone: &Path, output: &Path) -> Result<Child, Failed> {
     let target = format!("CARGO_TARGET_DIR={}", path_text(&cargo_target()));
-    // `env` sets the variable, and becomes the command.
-    Child::start("./dev run", Path::new("env"), &[&target, path_text(&clone.join("dev")), "run"], output)
+    let unset: Vec<String> = told_by_cargo().iter().map(|name| format!("--unset={name}")).collect();
+    let mut arguments: Vec<&str> = unset.iter().map(String::as_str).collect();
+    let command = clone.join("dev");
+    arguments.extend([&target, path_text(&command), "run"]);
+    // `env` sets the variables, and becomes the command.
+    Child::start("./dev run", Path::new("env"), &arguments, output)
 }
 
 impl Introduction {

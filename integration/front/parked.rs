@@ -10,7 +10,6 @@ use libtest_mimic::Failed;
 
 use super::edge::{Edge, poll, settled};
 use crate::harness::ensure;
-use crate::harness::eventually::eventually;
 use crate::harness::http2::{END_HEADERS, END_STREAM, HEADERS, PREFACE, frame, head};
 use crate::harness::matrix::User;
 use crate::harness::stack::Stack;
@@ -39,9 +38,14 @@ impl Edge {
         self.number("dendron_resident_memory_bytes")
     }
 
-    /// What each of the polls costs in kilobytes, on connections that are opened like this; when all have gone, their memory
-    /// is given back. A quarter of them is parked before, because the first ones also pay for what a process has once.
-    fn cost<C: Write>(&self, polls: &[Vec<u8>], open: impl Fn() -> Result<C, Failed>) -> Result<f64, Failed> {
+    /// What each of the polls costs in kilobytes, on connections that are opened like this; and how many bytes are left so long
+    /// after all have gone. A quarter of them is parked before, because the first ones also pay for what a process has once.
+    fn cost<C: Write>(
+        &self,
+        polls: &[Vec<u8>],
+        after: Duration,
+        open: impl Fn() -> Result<C, Failed>,
+    ) -> Result<(f64, f64), Failed> {
         drop(self.hold(polls, 2, &open)?);
         self.expect_parked(0)?;
         let before = self.memory()?;
@@ -51,11 +55,8 @@ impl Edge {
         let each = (self.memory()? - with_first) / 1024.0 / held.len() as f64;
         drop((first, held));
         self.expect_parked(0)?;
-        eventually(KEPT, || {
-            let left = self.memory()? - before;
-            ensure!(left < LEFT_MAX, "{left} bytes are left when all have gone");
-            Ok(each)
-        })
+        std::thread::sleep(after);
+        Ok((each, self.memory()? - before))
     }
 
     /// Parks so many of each poll.
@@ -99,27 +100,28 @@ pub fn they_cost_little(stack: &mut Stack) -> Result<(), Failed> {
     }
     let users = users(stack, USERS)?;
     // Each in a process of its own: memory that one has given back would hide what the next one takes.
-    let measure = |name: &str, settings: &str| -> Result<f64, Failed> {
+    let measure = |name: &str, settings: &str| -> Result<(f64, f64), Failed> {
         let edge = Edge::start(stack, name, settings)?;
-        let mut polls = edge.polls(&users)?;
-        if name == "http2" {
-            polls.iter_mut().for_each(|poll| *poll = over_http2(poll));
-        }
+        let polls = edge.polls(&users)?;
+        let plain = || Ok(TcpStream::connect(("127.0.0.1", edge.port))?);
         match name {
-            "encrypted" => edge.cost(&polls[..USERS / 2], || edge.authority.connect(edge.tls_port)),
-            _ => edge.cost(&polls, || Ok(TcpStream::connect(("127.0.0.1", edge.port))?)),
+            "encrypted" => edge.cost(&polls[..USERS / 2], Duration::ZERO, || edge.authority.connect(edge.tls_port)),
+            "http2" => edge.cost(&polls.iter().map(|poll| over_http2(poll)).collect::<Vec<_>>(), KEPT, plain),
+            _ => edge.cost(&polls, Duration::ZERO, plain),
         }
     };
-    let plain = measure("plain", "front: on\n")?;
-    let encrypted = measure("encrypted", "front: on\n")?;
-    let http2 = measure("http2", "front: on\n")?;
-    let without = measure("without", "front: off\n")?;
+    let (plain, left) = measure("plain", "front: on\n")?;
+    let (encrypted, left_encrypted) = measure("encrypted", "front: on\n")?;
+    let (http2, kept) = measure("http2", "front: on\n")?;
+    let (without, _) = measure("without", "front: off\n")?;
     println!(
         "a parked sync costs {plain:.1} KB, over TLS {encrypted:.1} KB, over HTTP/2 {http2:.1} KB, \
          without the front {without:.1} KB"
     );
     let is_little = plain < PLAIN_MAX && encrypted < ENCRYPTED_MAX && http2 < HTTP2_MAX;
     ensure!(is_little && plain * 3.0 < without, "that is too much");
+    ensure!(left.max(left_encrypted) < LEFT_MAX, "{left} and {left_encrypted} bytes are left when all have gone");
+    ensure!(kept < KEPT_MAX, "{kept} bytes of those over HTTP/2 are kept for good");
     Ok(())
 }
 

@@ -410,17 +410,22 @@ fn malformed(session: &Session) -> Option<Failure> {
 /// Sends a reply of dendron's own, and sees to it that the client hears it.
 async fn send(session: &mut Session, context: &mut Context, reply: Reply) -> Result<()> {
     let is_head = session.req_header().method == http::Method::HEAD;
-    let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
-    for (name, value) in &*reply.headers {
-        response.append_header(name, value)?;
-    }
-    response.insert_header(http::header::CONTENT_LENGTH, reply.body.len())?;
     let is_bodiless = is_head || reply.body.is_empty();
-    session.write_response_header(Box::new(response), is_bodiless).await?;
+    session.write_response_header(head_of(&reply)?, is_bodiless).await?;
     if !is_bodiless {
         session.write_response_body(Some(reply.body), true).await?;
     }
     context.exchange.answered_by = AnsweredBy::Edge;
     linger::until_heard(session).await;
     Ok(())
+}
+
+/// The head of a reply of dendron's own. What concerns its connection is added where it is sent.
+pub(crate) fn head_of(reply: &Reply) -> Result<Box<ResponseHeader>> {
+    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
+    for (name, value) in &*reply.headers {
+        head.append_header(name, value)?;
+    }
+    head.insert_header(http::header::CONTENT_LENGTH, reply.body.len())?;
+    Ok(Box::new(head))
 }

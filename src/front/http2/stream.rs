@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Method;
 use http::request::Parts as RequestHead;
 use pingora_core::apps::HttpServerApp;
@@ -26,6 +26,7 @@ use crate::front::connection::{in_turn, stopped};
 use crate::front::desk::{Answered, Desk, Ending, Mark, Refused, Verdict};
 use crate::front::fence::Fence;
 use crate::front::relay::failed;
+use crate::proxy::head_of;
 use crate::proxy::held::Found;
 use crate::proxy::relay::{Errand, Peer, Unanswered};
 use crate::reply::{Failure, Reply};
@@ -76,14 +77,14 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Request<A, D> {
     async fn considered(&mut self) -> Option<Verdict<D::Held>> {
         let pass = Some(Verdict::Pass(None));
         let Some(length) = settle(self.session.req_header_mut()) else { return pass };
-        let is_sent = matches!(self.session.req_header().method, Method::PUT | Method::POST);
-        if (is_sent && !self.front.desk.may_ask(&as_http1(self.session.req_header())))
-            || (length == 0 && !self.session.is_body_empty())
-        {
+        let is_taken = match length {
+            0 => self.session.is_body_empty(),
+            _ => self.front.desk.may_ask(&as_http1(self.session.req_header())),
+        };
+        if !is_taken {
             return pass;
         }
-        let Some(body) = self.body(length).await else { return pass };
-        match body {
+        match self.body(length).await {
             Ok(body) => Some(self.front.desk.consider(&as_http1(self.session.req_header()), &body, self.peer)),
             Err(failure) => {
                 self.refuse(failure).await;
@@ -92,22 +93,22 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Request<A, D> {
         }
     }
 
-    /// Waits for the whole body, which Pingora keeps, should it have to send it on; `None` where it has not. The error is why
-    /// it has not come, `None` there if the client has gone.
-    async fn body(&mut self, length: usize) -> Option<Result<Bytes, Option<Failure>>> {
+    /// Waits for the whole body. Pingora keeps it as well, should it have to send it on. The error is why it has not come;
+    /// `None` there if the client has gone.
+    async fn body(&mut self, length: usize) -> Result<Vec<u8>, Option<Failure>> {
+        let mut body = Vec::with_capacity(length);
         if length == 0 {
-            return Some(Ok(Bytes::new()));
+            return Ok(body);
         }
         self.session.enable_retry_buffering();
         loop {
             match timeout(self.front.times.silence, self.session.read_body_bytes()).await {
-                Ok(Ok(Some(_))) => {}
-                Ok(Ok(None)) => break,
-                Ok(Err(_)) => return Some(Err(None)),
-                Err(_) => return Some(Err(Some(Failure::TooSlow))),
+                Ok(Ok(Some(part))) => body.extend_from_slice(&part),
+                Ok(Ok(None)) => return Ok(body),
+                Ok(Err(_)) => return Err(None),
+                Err(_) => return Err(Some(Failure::TooSlow)),
             }
         }
-        self.session.get_retry_buffer().filter(|kept| kept.len() == length).map(Ok)
     }
 
     /// Tells the client why it is refused; `None` where it has gone.
@@ -267,14 +268,4 @@ impl<A: HttpServerApp + Send + Sync + 'static, D: Desk> Request<A, D> {
         let session = ServerSession::new_http2(self.session);
         in_turn(self.front.proxy.process_new_http(session, &self.shutdown), turn).await;
     }
-}
-
-/// The head of an answer of dendron's own.
-fn head_of(reply: &Reply) -> pingora_core::Result<Box<ResponseHeader>> {
-    let mut head = ResponseHeader::build_no_case(reply.status, Some(reply.headers.len() + 2))?;
-    for (name, value) in &*reply.headers {
-        head.append_header(name, value)?;
-    }
-    head.set_content_length(reply.body.len())?;
-    Ok(Box::new(head))
 }

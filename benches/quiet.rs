@@ -18,6 +18,10 @@ use dendron::quiet::{KeptAnswer, Limits, Poll, PollHasher, PollKind, Seen};
 use dendron::replication::{Change, Concerns, Event, Stream, WriterPosition};
 use dendron::token::{Caller, CallerKind, TokenHasher};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USERS: usize = 100_000;
 /// Each user is in this many rooms, of 50 users each.
 const ROOMS: usize = 50;

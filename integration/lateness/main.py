@@ -120,7 +120,8 @@ async def _differential(arguments: argparse.Namespace) -> None:
     _hold(differential.faults(rows))
     if parks and not arguments.only:
         expected = completeness.FROM_ELSEWHERE if arguments.other else completeness.EXPECTED
-        _hold(completeness.faults(before, after, metrics, expected))
+        untold = completeness.UNTOLD_BY_SLIDING if arguments.sliding else set()
+        _hold(completeness.faults(before, after, metrics, expected, untold))
     _hold(completeness.doubts(metrics))
     print(f"{len(rows)} rows hold, after {seconds:.0f} s")
 

@@ -27,11 +27,13 @@ pub struct Marks {
     moment: Option<Instant>,
 }
 
-/// Where a token stands: it covers whatever happened up to here.
+/// Where a token stands: it covers whatever happened up to here, and whatever its kind of sync never tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     least: [i64; FIELDS_MAX],
     further: Box<[(Place, i64)]>,
+    /// The fields of streams that concern nobody with such a token, a bit for each.
+    untold: u16,
     /// When the request came whose answer has the token.
     arrived: Instant,
 }
@@ -102,10 +104,11 @@ impl Point {
     /// Where a token stands that came with the answer to a request of this moment; `None` if it names a writer that is
     /// not known.
     pub fn new(token: &SyncToken, arrived: Instant, writers: &Writers) -> Option<Point> {
-        let mut point = Point { least: [0; FIELDS_MAX], further: Box::default(), arrived };
+        let mut point = Point { least: [0; FIELDS_MAX], further: Box::default(), untold: 0, arrived };
         let mut further = Vec::new();
         for (index, (field, least)) in token.fields().iter().zip(&mut point.least).enumerate() {
             *least = field.least;
+            point.untold |= u16::from(token.is_untold(index)) << index;
             for (id, position) in &field.further {
                 let place = Place { field: u8::try_from(index).ok()?, writer: writers.of_id(*id)? };
                 further.push((place, *position));
@@ -115,10 +118,13 @@ impl Point {
         Some(point)
     }
 
-    /// Whether what happened then is behind the token: its answer would have told of it.
+    /// Whether what happened then is behind the token: its answer would have told of it, if any does.
     pub fn covers(&self, mark: Mark) -> bool {
         match mark {
             Mark::At(place, position) => {
+                if self.untold & 1_u16.checked_shl(place.field.into()).unwrap_or(0) != 0 {
+                    return true;
+                }
                 let least = self.least.get(usize::from(place.field)).is_some_and(|least| position <= *least);
                 least || self.further.iter().any(|(known, at)| *known == place && position <= *at)
             }
@@ -179,6 +185,18 @@ mod tests {
             marks.raise(mark);
             assert_eq!(point.covers_all(&marks), expected, "{stream:?} {writer} {position}");
         }
+    }
+
+    #[test]
+    fn what_a_kind_of_sync_never_tells_is_behind_it() {
+        let (now, mut writers) = (Instant::now(), writers());
+        let point = Point::new(&SyncToken::parse_sliding("1/s5_3_1").unwrap(), now, &writers).unwrap();
+        let places = [Stream::Presence, Stream::Typing].map(|stream| writers.place(stream, "w1").unwrap());
+        assert_eq!(places.map(|place| point.covers(Mark::At(place, 9))), [true, false]);
+        // A row that is told of in a token was seen by Synapse, whoever it concerns.
+        let mut seen = Marks::default();
+        seen.set(places[0], 2);
+        assert_eq!(point.beyond(&seen).collect::<Vec<_>>(), [(Beyond::Field(1), 3)]);
     }
 
     #[test]

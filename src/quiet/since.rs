@@ -34,10 +34,15 @@ pub const LAYOUT: [Option<Stream>; FIELDS_MAX] = [
     Some(Stream::ProfileUpdates),
 ];
 
+/// The streams of which sliding sync never tells (`handlers/sliding_sync/` in Synapse has no presence).
+const UNTOLD_BY_SLIDING: [Stream; 1] = [Stream::Presence];
+
 /// A token, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncToken {
     fields: [Position; FIELDS_MAX],
+    /// Of these streams no request with such a token is told anything.
+    untold: &'static [Stream],
 }
 
 /// A stream's position in a token.
@@ -79,7 +84,7 @@ impl SyncToken {
         if count > FIELDS_MAX {
             return Err(TokenError::Layout(count));
         }
-        let mut token = SyncToken { fields: Default::default() };
+        let mut token = SyncToken { fields: Default::default(), untold: &[] };
         for (place, (text, field)) in text.split('_').zip(&mut token.fields).enumerate() {
             *field = if place == 0 { events(text) } else { position(text) }.ok_or(TokenError::Malformed)?;
         }
@@ -94,7 +99,12 @@ impl SyncToken {
     pub fn parse_sliding(text: &str) -> Result<Self, TokenError> {
         let (connection, token) = text.split_once('/').ok_or(TokenError::Malformed)?;
         number(connection).ok_or(TokenError::Malformed)?;
-        SyncToken::parse(token)
+        Ok(SyncToken { untold: &UNTOLD_BY_SLIDING, ..SyncToken::parse(token)? })
+    }
+
+    /// Whether a request with such a token is never told anything of the stream with this field.
+    pub fn is_untold(&self, field: usize) -> bool {
+        LAYOUT.get(field).copied().flatten().is_some_and(|stream| self.untold.contains(&stream))
     }
 
     /// Every field, in the order of [`LAYOUT`].
@@ -166,7 +176,7 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(told(&SyncToken::parse(text).unwrap()).join(" "), expected, "{text}");
-            assert_eq!(SyncToken::parse_sliding(&format!("7/{text}")), SyncToken::parse(text), "{text}");
+            assert_eq!(told(&SyncToken::parse_sliding(&format!("7/{text}")).unwrap()).join(" "), expected, "{text}");
         }
     }
 
@@ -183,6 +193,14 @@ mod tests {
         assert_eq!(SyncToken::parse(&format!("s1_{}", "0".repeat(BYTES_MAX))), Err(TokenError::Malformed));
         let writers: String = (0..=WRITERS_MAX).map(|writer| format!("~{writer}.9")).collect();
         assert_eq!(SyncToken::parse(&format!("m5{writers}")), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn sliding_sync_tells_no_presence() {
+        let (sync, sliding) = (SyncToken::parse("s1").unwrap(), SyncToken::parse_sliding("7/s1").unwrap());
+        let untold = |token: &SyncToken| -> Vec<usize> { (0..20).filter(|field| token.is_untold(*field)).collect() };
+        assert_eq!(untold(&sync), Vec::<usize>::new());
+        assert_eq!(untold(&sliding), [field_of(Stream::Presence).unwrap()]);
     }
 
     #[test]

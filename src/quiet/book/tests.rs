@@ -215,6 +215,26 @@ fn whom_a_change_wakes() {
 }
 
 #[test]
+fn presence_does_not_concern_a_sliding_sync() {
+    let mut world = World::live();
+    let pos = format!("3/{NEXT}");
+    let sliding = |world: &World| {
+        let kind = PollKind::Sliding { to_device_since: None };
+        Poll { kind, ..world.poll("@a", &pos, POLL) }
+    };
+    let watch = world.book.forwarded(sliding(&world), world.now);
+    world.load(&ROOMS);
+    world.now += POLL;
+    world.book.answered(watch, Seen::Empty(answer(&pos)), world.now);
+    let Decision::Park(mut place) = world.book.consider(&sliding(&world), world.now) else { panic!("not parked") };
+    world.change(Stream::Presence, "w", 2, Concerns::User("@a".into()));
+    assert_eq!(world.woken(&mut place), None);
+    world.change(Stream::AccountData, "w", 2, Concerns::User("@a".into()));
+    assert_eq!(world.woken(&mut place), Some(WakeReason::Stream(Stream::AccountData)));
+    assert_eq!(reason(&world.book.consider(&sliding(&world), world.now)), Some(Reason::Touched));
+}
+
+#[test]
 fn an_answer_is_trusted_only_if_all_is_well() {
     type Happens = fn(&mut World);
     let touched = "s1_1_1_1_1_1_0_1_1_1_1_1_1_1";

@@ -7,6 +7,7 @@ point. These fields are left out, because they differ between two requests for t
 * `next_batch`, `pos`, `prev_batch`, `limited`, `num_live`, `bump_stamp`: where an answer ends, and how it was cut;
 * `age` of an event and the time for which it still sticks, `last_active_ago` and `currently_active` of a user: they tell
   the time of the answer;
+* `membership` of an event, which a timeline tells and the state does not, and `transaction_id`, which only the sender is told;
 * `initial`, `lists`, `expanded_timeline`, `heroes`, `name`: what a sliding sync tells again whenever it likes.
 """
 
@@ -153,6 +154,8 @@ def _event(event: Json) -> Json:
         unsigned["redacted_because"] = _event(unsigned["redacted_because"])
     # Only the device that sent an event is told its transaction.
     unsigned.pop("transaction_id", None)
+    # What the user was in the room at that time stands with an event of a timeline, and not with the same one as state.
+    unsigned.pop("membership", None)
     return {**event, "unsigned": unsigned}
 
 

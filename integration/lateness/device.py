@@ -31,6 +31,17 @@ SLIDING_EXTENSIONS = (
 )
 
 
+def is_before(token: str, other: str) -> bool:
+    """Whether one of a sliding sync's positions is before the other one, in any stream."""
+    return any(mine < theirs for mine, theirs in zip(_positions(token), _positions(other)))
+
+
+def _positions(token: str) -> list[int]:
+    """Where each stream's writers are at least: `s9`, `9`, or `m9` if some are further."""
+    streams = token.split("/")[-1].split("_")
+    return [int(stream.split("~")[0].lstrip("sm")) for stream in streams]
+
+
 @dataclass
 class Poll:
     """One request, and what became of it."""
@@ -61,6 +72,10 @@ class Device:
         # Why it polls no more: the answer that told it so.
         self.ended: Answer | None = None
         self.broken: list[str] = []
+        # Whether an answer has ended before where it began. Synapse's does so to sliding syncs now and then: of what its
+        # notifier has not told this user, a poll that waits ends before it, though it began behind it. The next one is
+        # told again what the device knows, and the one after that begins where the first did.
+        self.went_back = False
         self._sliding = sliding
         self._since: str | None = None
         self._to_device_since: str | None = None
@@ -178,6 +193,7 @@ class Device:
     def _read(self, poll: Poll, body: dict[str, Any]) -> None:
         if self._sliding:
             poll.items, poll.counts = answers.sliding_items(body), answers.sliding_counts(body)
+            self.went_back = self.went_back or (self._since is not None and is_before(body["pos"], self._since))
             self._since = body["pos"]
             to_device = body.get("extensions", {}).get("to_device", {})
             self._to_device_since = to_device.get("next_batch", self._to_device_since)

@@ -90,6 +90,11 @@ class Scene:
         for device in self.devices():
             await device.stop()
 
+    @property
+    def went_back(self) -> bool:
+        """Whether Synapse has sent a device back to where it had been: then it is told things again, and never rests."""
+        return any(device.went_back for device in self.devices())
+
     def devices(self) -> list[Device]:
         """All devices that watch."""
         return [device for account in self.accounts for device in account.devices]

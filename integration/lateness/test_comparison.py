@@ -7,7 +7,7 @@ from typing import Any
 
 import answers
 from comparison import Comparison, known_to_both
-from device import Device, Poll
+from device import Device, Poll, is_before
 
 ROOM = "!a:localhost"
 FIRED = 10.0
@@ -53,6 +53,11 @@ class Compared(unittest.TestCase):
             self.assertEqual(found.repeated, 1)
         self.assertAlmostEqual(compare(once, again).late_seconds or 0.0, 0.2)
 
+    def test_a_timeline_and_the_state_tell_the_same_event(self) -> None:
+        before = (1.0, message("$old", membership="join"))
+        found = compare(told(before), told(before, (12.0, message("$old"))))
+        self.assertTrue(found.is_same, found.difference())
+
     def test_an_event_that_one_was_never_told_is_lost(self) -> None:
         again = told((1.0, message("$old")), (12.0, message("$old")))
         for edge, direct in ((told(), again), (again, told())):
@@ -86,6 +91,19 @@ class Compared(unittest.TestCase):
         for body in (typing("@a:localhost"), receipt("$event", "$thread")):
             before = (1.0, body)
             self.assertFalse(compare(told(before), told(before, (12.0, body))).is_same)
+
+
+class Positions(unittest.TestCase):
+    def test_a_position_is_before_another_in_any_stream(self) -> None:
+        for mine, theirs, expected in (
+            ("0/s459_2", "0/s520_2", True),
+            ("0/s520_2", "0/s459_2", False),
+            ("1/s520_2", "0/s520_2", False),
+            ("9/m378~1.380_2", "9/s383_2", True),
+            ("9/s384_2", "9/m378~1.380_2", False),
+            ("0/s521_1", "0/s520_2", True),
+        ):
+            self.assertEqual(is_before(mine, theirs), expected, f"{mine} {theirs}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ use super::members::UserIndex;
 use super::names::Name;
 use super::state::State;
 use super::verdict::WakeReason;
+use super::writers::Place;
 use crate::replication::{Change, Concerns, Doubt, Event, Gap, Stream, WriterPosition};
 
 /// How late a change may be read, before nobody is parked.
@@ -24,17 +25,20 @@ impl Book {
     /// Takes note of what the follower tells, in order.
     pub fn apply(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::Live(positions) => self.followed(positions),
+            Event::Live(positions) => self.followed(positions, now),
             Event::Lost(_) => self.cease(State::NotFollowed, WakeReason::NotLive, now),
             Event::Change(change) => self.change(change, now),
         }
     }
 
     /// The stream is followed from these positions on: what is behind them may have been missed.
-    fn followed(&mut self, positions: &[WriterPosition]) {
+    fn followed(&mut self, positions: &[WriterPosition], now: Instant) {
         for told in positions {
             if let Some(place) = self.writers.place(told.stream, &told.writer) {
-                self.seen.set(place, told.position);
+                if self.see(place, told.position) {
+                    self.ledger.forget(place);
+                    self.ledger.touch_everybody(Mark::Moment(now + BACKWARDS));
+                }
                 self.ledger.touch_everybody(Mark::At(place, told.position));
             }
         }
@@ -42,6 +46,14 @@ impl Book {
             self.state = State::Opening;
         }
         self.schedule.want_standing();
+    }
+
+    /// Notes where a writer is, and tells whether it was further before. Then its positions compare with nothing from
+    /// before, and no later token would ever cover those: they have to be forgotten, and a moment to stand for them all.
+    fn see(&mut self, place: Place, position: i64) -> bool {
+        let went_back = self.seen.get(place).is_some_and(|seen| position < seen);
+        self.seen.set(place, position);
+        went_back
     }
 
     fn change(&mut self, change: &Change, now: Instant) {
@@ -53,9 +65,7 @@ impl Book {
         }
         let place = self.writers.place(change.stream, &change.writer);
         let mark = place.map_or(Mark::Moment(now), |place| Mark::At(place, change.position));
-        if let Some(place) = place {
-            self.seen.set(place, change.position);
-        }
+        let went_back = place.is_some_and(|place| self.see(place, change.position));
         let stream = change.stream;
         match &change.concerns {
             Concerns::Room(room) => self.touch_room(self.namer.room(room), stream, mark),
@@ -82,7 +92,7 @@ impl Book {
                 self.touch_user(user, WakeReason::Stream(stream), mark);
                 self.look_up(stream, mark, Wanted::DeviceChanges(change.after, change.position), now);
             }
-            Concerns::Everybody(doubt) => self.doubt(*doubt, stream, mark, now),
+            Concerns::Everybody(doubt) => self.doubt(*doubt, stream, mark, went_back, now),
             concerns => self.learn_of(concerns, now),
         }
     }
@@ -209,13 +219,12 @@ impl Book {
     }
 
     /// Something that was not understood, or was missed.
-    fn doubt(&mut self, doubt: Doubt, stream: Stream, mark: Mark, now: Instant) {
+    fn doubt(&mut self, doubt: Doubt, stream: Stream, mark: Mark, went_back: bool, now: Instant) {
         let (moment, hides_members) = match doubt {
             Doubt::Gap(gap) => {
                 self.counts.gap(Detector::Stream);
-                let is_back = gap == Gap::Backwards;
-                // Positions that went back compare with nothing from before: no later token would ever cover those. The
-                // moment stands for them all.
+                // A writer that was silent for a while comes back as a new one.
+                let is_back = went_back || gap == Gap::Backwards;
                 if is_back && let Mark::At(place, _) = mark {
                     self.ledger.forget(place);
                 }

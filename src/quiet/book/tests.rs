@@ -429,3 +429,36 @@ fn a_writer_that_counts_anew_parks_again_when_its_moment_is_past() {
     assert_eq!(reason(&world.consider("@a", NEXT)), Some(Reason::Touched));
     world.parked("@a");
 }
+
+#[test]
+fn a_writer_that_counts_anew_is_noticed_however_it_comes_back() {
+    type Returns = fn(&mut World);
+    let returns: [(&str, Returns); 2] = [
+        ("forgotten meanwhile", |world| {
+            world.change(Stream::Typing, "w", 500, Concerns::Everybody(Doubt::Gap(Gap::WriterSilent)));
+            world.change(Stream::Typing, "w", 1, Concerns::Everybody(Doubt::Gap(Gap::NewWriter)));
+        }),
+        ("while the stream was not followed", |world| {
+            world.book.apply(&Event::Lost(LostReason::Disconnected), world.now);
+            world.follow();
+        }),
+    ];
+    for (what, returns) in returns {
+        let mut world = World::live();
+        world.learn("@a", NEXT);
+        world.change(Stream::Typing, "w", 500, Concerns::Room("!1".into()));
+        // The token of this answer covers all that the writer may write in a while.
+        let ahead = "s1_1_500_1_1_1_1_1_1_1_1_1_1_1";
+        world.learn("@a", ahead);
+        assert_eq!(reason(&world.consider("@a", ahead)), None, "{what}");
+        world.book.release_all(WakeReason::Switched, world.now);
+        returns(&mut world);
+        world.load(&ROOMS);
+        assert!(reason(&world.consider("@a", ahead)).is_some(), "{what}");
+        world.learn("@a", NEXT);
+        assert!(reason(&world.consider("@a", NEXT)).is_some(), "{what}");
+        let mut place = world.parked("@a");
+        world.change(Stream::Typing, "w", 2, Concerns::Room("!1".into()));
+        assert_eq!(world.woken(&mut place), Some(WakeReason::Stream(Stream::Typing)), "{what}");
+    }
+}

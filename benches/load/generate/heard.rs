@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::rows;
+use super::{punctual, rows};
 use crate::fault::{Outcome, wrong};
 
 /// How often the listener looks whether it is to end.
@@ -15,6 +15,8 @@ const LOOKS_UP: Duration = Duration::from_millis(200);
 /// A listener for the rows that hold some text.
 pub(crate) struct Heard {
     rows: Receiver<Instant>,
+    /// Whether it is on time whatever else there is to do on the machine.
+    pub(crate) is_punctual: bool,
     is_over: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
 }
@@ -28,8 +30,8 @@ impl Heard {
         let is_over = Arc::new(AtomicBool::new(false));
         let (name, text, until) = (channel_name.to_owned(), text.to_owned(), Arc::clone(&is_over));
         let listener = std::thread::spawn(move || listen(connection, &name, &text, &begun, &sender, &until));
-        let heard = Heard { rows, is_over, listener: Some(listener) };
-        has_begun.recv().map_err(|_| wrong("nobody listens at Redis"))?;
+        let mut heard = Heard { rows, is_punctual: false, is_over, listener: Some(listener) };
+        heard.is_punctual = has_begun.recv().map_err(|_| wrong("nobody listens at Redis"))?;
         Ok(heard)
     }
 
@@ -54,12 +56,13 @@ fn listen(
     mut connection: redis::Connection,
     name: &str,
     text: &str,
-    begun: &Sender<()>,
+    begun: &Sender<bool>,
     rows: &Sender<Instant>,
     is_over: &AtomicBool,
 ) {
+    let is_punctual = punctual::go_first();
     let mut subscription = connection.as_pubsub();
-    if subscription.subscribe(name).is_err() || begun.send(()).is_err() {
+    if subscription.subscribe(name).is_err() || begun.send(is_punctual).is_err() {
         return;
     }
     while !is_over.load(Ordering::Relaxed) {

@@ -10,6 +10,7 @@
 //! - [`rows`]: a replication stream.
 //! - [`heard`]: when rows of one are heard by who only listens.
 //! - [`tap`]: when syncs pass on their way to Synapse.
+//! - [`punctual`]: threads that are on time to see it.
 //! - [`transfers`]: large bodies, up and down.
 //! - [`handshakes`]: new TLS sessions, one after the other.
 //! - [`plain`]: one request and its answer, which the others are made of.
@@ -21,6 +22,7 @@ pub(crate) mod heard;
 pub(crate) mod paced;
 pub(crate) mod plain;
 pub(crate) mod polls;
+pub(crate) mod punctual;
 pub(crate) mod rows;
 pub(crate) mod storm;
 pub(crate) mod tap;

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
+use super::punctual;
 use crate::fault::{Doing, Outcome};
 
 /// How a sync begins. Dendron writes the head of a request at once, so that it begins what is read at once.
@@ -27,8 +28,11 @@ type Passed = Arc<Mutex<Vec<Instant>>>;
 impl Tap {
     /// Lays one to a port.
     pub(crate) fn before(server: u16) -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.doing("starting a runtime")?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all().on_thread_start(|| {
+            punctual::go_first();
+        });
+        let runtime = runtime.build().doing("starting a runtime")?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).doing("listening before Synapse")?;
         let port = listener.local_addr().doing("listening before Synapse")?.port();
         let passed = Passed::default();
@@ -43,12 +47,15 @@ impl Tap {
 }
 
 async fn accept(listener: TcpListener, server: u16, passed: Passed) {
-    while let Ok((client, _)) = listener.accept().await {
+    while let Ok((mut client, _)) = listener.accept().await {
         let passed = Arc::clone(&passed);
         tokio::spawn(async move {
-            let server = TcpStream::connect(("127.0.0.1", server)).await?;
             client.set_nodelay(true)?;
+            // Read before there is a connection on, for which Synapse may let one wait.
+            let begun = read(&mut client, &passed).await?;
+            let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
             server.set_nodelay(true)?;
+            server.write_all(&begun).await?;
             let ((from_client, mut to_client), (mut from_server, to_server)) =
                 (client.into_split(), server.into_split());
             tokio::select! {
@@ -60,15 +67,21 @@ async fn accept(listener: TcpListener, server: u16, passed: Passed) {
 }
 
 async fn note(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, passed: &Passed) -> io::Result<()> {
-    let mut room = vec![0; READ_BYTES];
     loop {
-        let count = client.read(&mut room).await?;
-        if count == 0 {
+        let bytes = read(&mut client, passed).await?;
+        if bytes.is_empty() {
             return Ok(());
         }
-        if room[..count].starts_with(SYNC) {
-            passed.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
-        }
-        server.write_all(&room[..count]).await?;
+        server.write_all(&bytes).await?;
     }
+}
+
+/// Reads what there is, and notes if a sync begins there.
+async fn read(client: &mut (impl AsyncRead + Unpin), passed: &Passed) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(READ_BYTES);
+    client.read_buf(&mut bytes).await?;
+    if bytes.starts_with(SYNC) {
+        passed.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+    }
+    Ok(bytes)
 }

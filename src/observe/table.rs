@@ -121,8 +121,11 @@ pub(super) const LOGIN_CHECKS: Row = row(
     "What became of passwords: checked, dropped because nobody waited any more, or refused because too many wait.",
     &["outcome"],
 );
-pub(super) const LOGIN_CHECK_SECONDS: Row =
-    row("dendron_login_check_seconds_total", "Seconds that threads have spent on checking passwords.", &[]);
+pub(super) const LOGIN_CHECK_SECONDS: Row = row(
+    "dendron_login_check_seconds_total",
+    "Seconds that threads have spent on checking passwords, with the pauses that they made for others.",
+    &[],
+);
 pub(super) const LOGIN_BUCKETS: Row =
     row("dendron_login_limits", "Addresses and accounts of which the limits of logins know.", &[]);
 pub(super) const LOGIN_DATABASE: Row =

@@ -13,6 +13,7 @@ use super::{StartError, redis};
 use crate::answer::Answers;
 use crate::answer::login::desk::Desk;
 use crate::answer::login::hashing::Hashing;
+use crate::answer::login::hashing::pauses::OthersAreServed;
 use crate::answer::login::limits::Store;
 use crate::answer::login::limits::shared::{Names, Shared};
 use crate::answer::login::neighbours::{Neighbours, ServerHeader, WellKnown, Writer};
@@ -55,7 +56,8 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
         }
     };
     let threads = config.login.threads.map_or_else(Hashing::default_threads, NonZeroUsize::get);
-    let hashing = Hashing::start(threads, lanes, config.login.queue.get(), policy.bcrypt_rounds);
+    let hashing =
+        Hashing::start(threads, lanes, config.login.queue.get(), policy.bcrypt_rounds, others_are_served(pools));
     let hashing = hashing.map_err(StartError::Thread)?;
     let database = Arc::new(Database::new(database, database::connections::COUNT));
     let (documents, versions) = (Arc::clone(answers), Arc::clone(answers));
@@ -74,6 +76,12 @@ pub(super) fn desk(config: &Config, pools: &Pools, answers: &Arc<Answers>) -> Re
 fn requests_of_others(pools: &Pools) -> RequestCount {
     let backends = pools.named(MAIN).map(|pool| pool.backends().to_vec()).unwrap_or_default();
     Box::new(move || backends.iter().map(|backend| backend.requests()).sum())
+}
+
+/// Whether any of Synapse's processes is at work on what others ask.
+fn others_are_served(pools: &Pools) -> OthersAreServed {
+    let backends = pools.backends().to_vec();
+    Arc::new(move || backends.iter().any(|backend| backend.at_work() > 0))
 }
 
 /// The limits that other edges have, too, if that is asked for.

@@ -158,6 +158,11 @@ impl Backend {
         self.queue.held()
     }
 
+    /// How many requests the process is at work on: all that are in flight, but for polls, which wait there.
+    pub fn at_work(&self) -> usize {
+        self.queue.at_work()
+    }
+
     /// How many requests wait for a place at the process.
     pub fn queued(&self) -> usize {
         self.queue.waiting()

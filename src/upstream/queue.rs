@@ -22,6 +22,7 @@ pub struct Queue {
     limits: Limits,
     /// What `turns` says, for those who only look: the choice of the least busy process looks at every one.
     held: AtomicUsize,
+    at_work: AtomicUsize,
     waiting: AtomicUsize,
 }
 
@@ -50,6 +51,7 @@ impl Queue {
             turns: Mutex::new(Turns::new(limits.in_flight, limits.queued)),
             limits,
             held: AtomicUsize::new(0),
+            at_work: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -57,6 +59,11 @@ impl Queue {
     /// How many requests have a place.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the process is at work on: all that have a place, but for polls.
+    pub fn at_work(&self) -> usize {
+        self.at_work.load(Ordering::Relaxed)
     }
 
     /// How many requests wait.
@@ -102,6 +109,7 @@ impl Queue {
         let mut turns = self.turns();
         let result = act(&mut turns);
         self.held.store(turns.held(), Ordering::Relaxed);
+        self.at_work.store(turns.at_work(), Ordering::Relaxed);
         self.waiting.store(turns.waiting(), Ordering::Relaxed);
         result
     }

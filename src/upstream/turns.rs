@@ -31,6 +31,7 @@ pub struct Turns<T> {
     line_max: usize,
     held: usize,
     held_by: [usize; CLASSES],
+    held_by_polls: usize,
     waiting: usize,
     lines: [VecDeque<(u64, T)>; CLASSES],
     /// The class whose line had the last turn.
@@ -58,6 +59,7 @@ impl<T> Turns<T> {
             line_max,
             held: 0,
             held_by: [0; CLASSES],
+            held_by_polls: 0,
             waiting: 0,
             lines: std::array::from_fn(|_| VecDeque::new()),
             last: 0,
@@ -68,6 +70,11 @@ impl<T> Turns<T> {
     /// How many places are held.
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// How many places are held by requests that the process is at work on: by all but polls, which wait there.
+    pub fn at_work(&self) -> usize {
+        self.held.saturating_sub(self.held_by_polls)
     }
 
     /// How many requests wait.
@@ -103,6 +110,7 @@ impl<T> Turns<T> {
         self.held = self.held.saturating_sub(1);
         let held = &mut self.held_by[class.index()];
         *held = held.saturating_sub(1);
+        self.held_by_polls = self.held_by_polls.saturating_sub(class.is_poll().into());
         if self.waiting == 0 {
             return None;
         }
@@ -128,11 +136,12 @@ impl<T> Turns<T> {
     fn take_place(&mut self, class: Class) {
         self.held += 1;
         self.held_by[class.index()] += 1;
+        self.held_by_polls += usize::from(class.is_poll());
     }
 
     fn may_hold_more(&self, class: Class) -> bool {
         let held_by_alike = match class.is_poll() {
-            true => Class::ALL.iter().filter(|other| other.is_poll()).map(|poll| self.held_by[poll.index()]).sum(),
+            true => self.held_by_polls,
             false => self.held_by[class.index()],
         };
         self.held < self.places && held_by_alike < self.share
@@ -268,6 +277,7 @@ mod tests {
                     _ => {}
                 }
                 prop_assert_eq!((turns.held(), turns.waiting()), (held.len(), waiting.len()));
+                prop_assert_eq!(turns.at_work(), held.iter().filter(|class| !class.is_poll()).count());
                 prop_assert!(turns.held() <= places);
                 for class in SEEN {
                     prop_assert!(turns.waiting_of(class) <= line_max);

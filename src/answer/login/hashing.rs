@@ -7,7 +7,9 @@
 //!
 //! One check leaves most of a core idle, so each thread has several in hand, in lanes ([`bcrypt_lanes`] says how). It takes
 //! newcomers every few iterations, but leaves them to threads that have nothing to do: side by side on two cores is a
-//! little faster for both than side by side on one.
+//! little faster for both than side by side on one. While others are served it makes [`pauses`].
+
+pub mod pauses;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +20,7 @@ use bcrypt_lanes::{LaneCount, Lanes};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
+use self::pauses::{OthersAreServed, Pauses};
 use super::password::{Prepared, StoredHash};
 
 /// The threads and their queue. When it is dropped, the threads end with the check that each has in hand, and whoever
@@ -50,7 +53,7 @@ pub struct Figures {
     pub dropped: u64,
     /// How many were not taken because the queue was full.
     pub refused: u64,
-    /// How long the threads have spent on checks, in seconds.
+    /// How long the threads have spent on checks, in seconds, with the pauses that they have made for others.
     pub busy_seconds: f64,
     /// How long a thread is busy for a check, as an average in which the last ones weigh most. Where several are checked
     /// side by side, each counts for its share.
@@ -62,6 +65,7 @@ struct Shared {
     threads: usize,
     lanes: LaneCount,
     queue_max: usize,
+    others: OthersAreServed,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -91,8 +95,10 @@ struct Client {
 struct Hands<'a> {
     shared: &'a Shared,
     lanes: Lanes<Client>,
-    /// How long it has worked since a check ended; of those that end next, each has its share of it.
+    /// How long it has worked, and paused for others, since a check ended; of those that end next, each has its share of
+    /// it.
     since_last_end: Duration,
+    pauses: Pauses,
 }
 
 /// How long a password may wait: beyond it most clients have given up.
@@ -113,13 +119,19 @@ const USUAL_SECONDS: f64 = 0.25;
 
 impl Hashing {
     /// Starts the threads, at least one, each with so many lanes. `bcrypt_rounds` is the cost that most hashes are
-    /// expected to have.
-    pub fn start(threads: usize, lanes: LaneCount, queue_max: usize, bcrypt_rounds: u32) -> std::io::Result<Hashing> {
+    /// expected to have. While `others` are served, the threads make pauses.
+    pub fn start(
+        threads: usize,
+        lanes: LaneCount,
+        queue_max: usize,
+        bcrypt_rounds: u32,
+        others: OthersAreServed,
+    ) -> std::io::Result<Hashing> {
         let exponent = f64::from(bcrypt_rounds.clamp(4, 31)) - 12.0;
         let figures = Figures { seconds_per_check: USUAL_SECONDS * exponent.exp2(), ..Figures::default() };
         let state = State { queue: VecDeque::new(), idle: 0, stopping: false, figures };
         let threads = threads.max(1);
-        let shared = Shared { threads, lanes, queue_max, state: Mutex::new(state), work: Condvar::new() };
+        let shared = Shared { threads, lanes, queue_max, others, state: Mutex::new(state), work: Condvar::new() };
         let hashing = Hashing { shared: Arc::new(shared) };
         for number in 0..threads {
             let shared = Arc::clone(&hashing.shared);
@@ -215,7 +227,8 @@ impl Shared {
 
 impl Hands<'_> {
     fn new(shared: &Shared) -> Hands<'_> {
-        Hands { shared, lanes: Lanes::new(shared.lanes), since_last_end: Duration::ZERO }
+        let pauses = Pauses::new(Arc::clone(&shared.others));
+        Hands { shared, lanes: Lanes::new(shared.lanes), since_last_end: Duration::ZERO, pauses }
     }
 
     /// A thread's life, which gives way to whatever else there is to do on the machine.
@@ -250,11 +263,14 @@ impl Hands<'_> {
 
     /// Goes on with all that it has in hand.
     fn turn(&mut self) {
+        self.pause();
         let start = Instant::now();
         self.give_up(start);
         let mut ended = Vec::new();
         self.lanes.turn(ITERATIONS_PER_TURN, |client, right| ended.push((client, right)));
-        self.since_last_end += start.elapsed();
+        let worked = start.elapsed();
+        self.pauses.worked(worked);
+        self.since_last_end += worked;
         if ended.is_empty() {
             return;
         }
@@ -263,6 +279,16 @@ impl Hands<'_> {
         for (client, right) in ended {
             // Whoever asked may have gone meanwhile.
             let _ = client.answer.send(Ok(right));
+        }
+    }
+
+    /// Lets others go first.
+    fn pause(&mut self) {
+        while let Some(time) = self.pauses.due() {
+            let begun = Instant::now();
+            std::thread::sleep(time);
+            self.pauses.paused(begun.elapsed());
+            self.since_last_end += begun.elapsed();
         }
     }
 

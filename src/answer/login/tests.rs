@@ -100,7 +100,7 @@ fn server(world: World, rules: Rules) -> Server {
     facts.pepper = password::Pepper::new("pepper");
     facts.limits = rules;
     let policy = Policy::from_facts(facts).unwrap();
-    let hashing = Hashing::start(1, LaneCount::MAX, 4, 4).unwrap();
+    let hashing = Hashing::start(1, LaneCount::MAX, 4, 4, Arc::new(|| false)).unwrap();
     let milliseconds = Arc::new(AtomicI64::new(0));
     let (passed, start) = (Arc::clone(&milliseconds), Instant::now());
     let clock = Box::new(move || {

@@ -15,7 +15,14 @@ fn hash_of(password: &str, cost: u32) -> StoredHash {
 fn idle(queue_max: usize, threads: usize) -> Shared {
     let figures = Figures { seconds_per_check: 0.5, in_hand: threads, ..Figures::default() };
     let state = State { queue: VecDeque::new(), idle: 0, stopping: false, figures };
-    Shared { threads, lanes: LaneCount::MAX, queue_max, state: Mutex::new(state), work: Condvar::new() }
+    Shared {
+        threads,
+        lanes: LaneCount::MAX,
+        queue_max,
+        others: Arc::new(|| false),
+        state: Mutex::new(state),
+        work: Condvar::new(),
+    }
 }
 
 type Answered = oneshot::Receiver<Result<bool, Unchecked>>;
@@ -27,7 +34,7 @@ fn job(deadline: Instant) -> (Job, Answered) {
 
 #[tokio::test]
 async fn passwords_are_checked() {
-    let hashing = Hashing::start(2, LaneCount::MAX, 10, 4).unwrap();
+    let hashing = Hashing::start(2, LaneCount::MAX, 10, 4, Arc::new(|| false)).unwrap();
     let hash = hash_of("wonder", 4);
     for (password, right) in [("wonder", true), ("wonde", false), ("", false)] {
         assert_eq!(hashing.check(prepared(password), hash.clone(), Instant::now()).await, Ok(right), "{password}");
@@ -49,7 +56,7 @@ fn nicenesses() -> Vec<i32> {
 
 #[tokio::test]
 async fn the_threads_give_way_to_others() {
-    let hashing = Hashing::start(1, LaneCount::MAX, 10, 4).unwrap();
+    let hashing = Hashing::start(1, LaneCount::MAX, 10, 4, Arc::new(|| false)).unwrap();
     // By the time that it has checked a password, the thread has begun.
     assert_eq!(hashing.check(prepared("wonder"), hash_of("wonder", 4), Instant::now()).await, Ok(true));
     assert!(nicenesses().contains(&NICENESS), "{:?}", nicenesses());
@@ -106,7 +113,7 @@ fn who_has_waited_too_long_is_told_so() {
 
 #[tokio::test]
 async fn who_waits_when_the_threads_stop_learns_it() {
-    let hashing = Hashing::start(1, LaneCount::ONE, 10, 4).unwrap();
+    let hashing = Hashing::start(1, LaneCount::ONE, 10, 4, Arc::new(|| false)).unwrap();
     let shared = Arc::clone(&hashing.shared);
     // A long check keeps the thread busy, so that the next one is still in the queue.
     let now = Instant::now();
@@ -206,7 +213,7 @@ fn the_idle_are_left_what_they_will_take() {
 
 #[tokio::test]
 async fn a_storm_of_mixed_costs_is_decided_rightly() {
-    let hashing = Hashing::start(2, LaneCount::MAX, 100, 4).unwrap();
+    let hashing = Hashing::start(2, LaneCount::MAX, 100, 4, Arc::new(|| false)).unwrap();
     let checks = (0..60).map(|number| {
         let hash = hash_of(&format!("wonder{}", number % 7), 4 + number % 3);
         let password = prepared(&format!("wonder{}", number % 5));

@@ -174,6 +174,19 @@ mod tests {
         assert_eq!((begun.elapsed(), queue.waiting()), (Duration::from_secs(5), 0));
     }
 
+    #[tokio::test]
+    async fn a_process_is_not_at_work_on_polls() {
+        let queue = queue(8, 0, 5);
+        let poll = queue.place(Class::SlidingSync).await.unwrap();
+        assert_eq!((queue.held(), queue.at_work()), (1, 0));
+        let send = queue.place(Class::EventSend).await.unwrap();
+        assert_eq!((queue.held(), queue.at_work()), (2, 1));
+        drop(poll);
+        assert_eq!((queue.held(), queue.at_work()), (1, 1));
+        drop(send);
+        assert_eq!((queue.held(), queue.at_work()), (0, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_waiting_request_that_is_dropped_leaves_the_queue() {
         let queue = queue(1, 1, 5);

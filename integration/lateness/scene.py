@@ -22,6 +22,8 @@ from stage import Account, Stage
 HELD_SECONDS = 0.15
 # How long a device may take to come to rest.
 REST_SECONDS = 30.0
+# How long it may have none that Synapse has sent back, before it is told something.
+NUDGE_SECONDS = 5.0
 # How long after a source something of it may come first. Until then nothing is what is proved.
 GRACE_SECONDS = 0.5
 # How long it may take until both have been told the same, if no bound is given.
@@ -154,8 +156,11 @@ class Scene:
     async def rest(self, since: float = 0.0) -> None:
         """Waits until every device waits, by a poll that has begun since then, and the edge can have parked its own."""
         self._tell_devices()
-        deadline = time.monotonic() + REST_SECONDS
+        deadline, nudge = time.monotonic() + REST_SECONDS, time.monotonic() + NUDGE_SECONDS
         while not all(_waits(device, since) for device in self.devices()):
+            if time.monotonic() > nudge:
+                nudge += NUDGE_SECONDS
+                await self._nudge(since)
             if time.monotonic() > deadline:
                 busy = [device for device in self.devices() if not _waits(device, since)]
                 told = {
@@ -164,6 +169,12 @@ class Scene:
                 }
                 raise Failure(f"{self.name}: no rest within {REST_SECONDS:.0f} s: {told}")
             await asyncio.sleep(0.02)
+
+    async def _nudge(self, since: float) -> None:
+        """Has Synapse tell those something of whom a device was sent back and has no rest: then it goes on from there."""
+        for account in self.accounts:
+            if any(device.went_back and not _waits(device, since) for device in account.devices):
+                await account.do("PUT", account.own("account_data/org.example.nudge"), {"at": int(time.monotonic())})
 
     def _tell_devices(self) -> None:
         for account in self.accounts:

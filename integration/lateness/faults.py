@@ -18,6 +18,9 @@ from world import POSITIONS_SECONDS, RENEW_SECONDS, SPREAD_SECONDS, World, talk,
 
 SEED = 20_261_129
 
+# When the edge has judged an answer with something of which the stream did not tell: 2 s after it, and a little to spare.
+JUDGED_SECONDS = 3.0
+
 Fault = Callable[[World], Awaitable[None]]
 
 
@@ -73,6 +76,8 @@ async def lost(world: World) -> None:
     scene.equal_seconds = RENEW_SECONDS + 2 * SPREAD_SECONDS + 10.0
     await _lose(world, scene, "typing", room)
     await world.close(scene, RENEW_SECONDS + SPREAD_SECONDS)
+    # That was a late message: when the edge has judged so it parks nobody, and the next scene has to begin with that.
+    await asyncio.sleep(JUDGED_SECONDS)
 
 
 async def _lose(world: World, scene: Scene, stream: str, room: str) -> None:
